@@ -1,0 +1,83 @@
+/**
+ * What a multi-agent environment is to the rest of lorasa: its spaces and its step. Not how it is
+ * simulated, and not how several are run at once (`vector.ts`).
+ *
+ * Letters: N agents, O longest observation, S state, K longest action.
+ */
+
+/** Continuous actions inside a box, or one choice among `count` with an availability mask. */
+export type ActionSpace =
+  | { readonly kind: "continuous"; readonly size: number; readonly low: number; readonly high: number }
+  | { readonly kind: "discrete"; readonly count: number };
+
+/** One agent of the team. */
+export interface AgentSpec {
+  /** Unique within the team: letters, digits, `.`, `_`, `-`. */
+  readonly name: string;
+  /** Length of this agent's own raw observation; the buffers pad it with zeros to `observationSize`. */
+  readonly observationSize: number;
+  /** Length of this agent's own action (continuous), or its number of choices (discrete). */
+  readonly actionSize: number;
+}
+
+/** Everything a network needs to know of a task. Constant over the life of an environment. */
+export interface EnvSpec {
+  /** Full name with options, such as `mujoco/HalfCheetah-2x3`. */
+  readonly name: string;
+  readonly agents: readonly AgentSpec[];
+  /** O: the longest raw observation of any agent, without agent id. */
+  readonly observationSize: number;
+  /** S: length of the raw state that the critic sees. */
+  readonly stateSize: number;
+  /** Shared by all agents; `size` or `count` is the longest of any agent. */
+  readonly actionSpace: ActionSpace;
+  /** Steps after which an episode is truncated. */
+  readonly episodeLimit: number;
+  /** Seconds of simulated time in a step. */
+  readonly stepSeconds: number;
+}
+
+/**
+ * Where an environment writes what it produces: views that the caller owns, filled in place.
+ * Padding beyond an agent's own sizes is zero.
+ */
+export interface EnvBuffers {
+  /** float32 [N, O]: raw observations. */
+  readonly observations: Float32Array;
+  /** float32 [S]: raw state. */
+  readonly state: Float32Array;
+  /** uint8 [N, K] for discrete actions, 1 where the choice is available; length 0 for continuous ones. */
+  readonly actionMask: Uint8Array;
+  /** uint8 [N]: 1 for an agent that is alive. */
+  readonly active: Uint8Array;
+}
+
+/** What a step gave. `terminated` is an end inside the task; `truncated` is the time limit. */
+export interface StepResult {
+  /** One reward for the whole team. */
+  readonly reward: number;
+  readonly terminated: boolean;
+  readonly truncated: boolean;
+  /** Named figures of the finished episode (such as `won`), only on its last step. */
+  readonly info?: Readonly<Record<string, number>>;
+}
+
+/** A simulator of one team. `step` after an end is an error until `reset`. */
+export interface Env {
+  readonly spec: EnvSpec;
+  /** Starts an episode. The same seed gives the same episode; without one the stream goes on. */
+  reset(buffers: EnvBuffers, seed?: number): void;
+  /**
+   * Applies actions float32 [N, K] (as the simulator takes them: scaled; discrete: the index in column 0)
+   * and writes what follows, also on the last step: the final observation is never lost.
+   * @throws LORASA_NOT_FINITE for an action that is NaN or infinite, LORASA_SIMULATOR when it diverges.
+   */
+  step(actions: Float32Array, buffers: EnvBuffers): StepResult;
+  close(): void;
+}
+
+/** Makes an environment of a name such as `mujoco/HalfCheetah-2x3`; asynchronous as simulators load code. */
+export type EnvFactory = (name: string, options: EnvOptions) => Promise<Env>;
+
+/** Options that any task may read; a task refuses one that it does not know. */
+export type EnvOptions = Readonly<Record<string, string | number | boolean>>;
