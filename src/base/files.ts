@@ -52,12 +52,19 @@ export function readFile(path: string, what: string): Buffer {
  * @throws LORASA_FILE when it is missing or not JSON.
  */
 export function readJson(path: string, what: string): unknown {
-  const text = readFile(path, what).toString("utf8");
+  return parseJson(readFile(path, what), `${what} ${path}`);
+}
+
+/**
+ * Parses UTF-8 bytes as JSON.
+ * @throws LORASA_FILE when they are not.
+ */
+export function parseJson(bytes: Buffer, what: string): unknown {
   try {
-    return JSON.parse(text);
+    return JSON.parse(bytes.toString("utf8"));
   } catch (cause) {
     throw new LorasaError("LORASA_FILE", {
-      asked: `${what} ${path}`,
+      asked: what,
       expected: "JSON",
       received: (cause as Error).message,
       cause,

@@ -70,9 +70,17 @@ export interface Env {
   /**
    * Applies actions float32 [N, K] (as the simulator takes them: scaled; discrete: the index in column 0)
    * and writes what follows, also on the last step: the final observation is never lost.
-   * @throws LORASA_NOT_FINITE for an action that is NaN or infinite, LORASA_SIMULATOR when it diverges.
+   * A simulation that diverges ends the episode: `terminated`, reward 0, the last sound observation, `info.diverged` 1.
+   * @throws LORASA_NOT_FINITE for an action that is NaN or infinite, LORASA_SIMULATOR for a simulator that failed.
    */
   step(actions: Float32Array, buffers: EnvBuffers): StepResult;
+  /**
+   * All that decides what follows, random numbers included: after `restore` the future is the same bit for bit.
+   * Of one length over the life of an environment.
+   */
+  save(): Float64Array;
+  /** Goes back to a saved moment and writes what the agents see there. */
+  restore(saved: Float64Array, buffers: EnvBuffers): void;
   close(): void;
 }
 

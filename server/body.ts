@@ -1,0 +1,70 @@
+/** Reads a request's body within its limits; memory is never taken on the word of a header alone. */
+import type { IncomingMessage } from "node:http";
+import { LorasaError } from "../src/base/errors.ts";
+import { CHUNK_LIMIT } from "./limits.ts";
+
+/**
+ * The whole body.
+ * @throws LORASA_TOO_LARGE as soon as it is known to be too large, LORASA_REQUEST for a compressed body, too many
+ *   chunks, or a connection that closed before the end.
+ */
+export function readBody(request: IncomingMessage, limitBytes: number): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    const refusal = refuseHeaders(request, limitBytes);
+    if (refusal) {
+      reject(refusal);
+      return;
+    }
+    const chunks: Buffer[] = [];
+    let bytes = 0;
+    const stop = (error: LorasaError): void => {
+      request.removeAllListeners("data");
+      request.resume();
+      reject(error);
+    };
+    request.on("data", (chunk: Buffer) => {
+      bytes += chunk.length;
+      if (bytes > limitBytes) stop(tooLarge(limitBytes, `${bytes} or more`));
+      else if (chunks.push(chunk) > CHUNK_LIMIT) stop(tooManyChunks());
+    });
+    request.on("end", () => resolve(chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, bytes)));
+    request.on("error", () => reject(cutOff()));
+    request.on("close", () => reject(cutOff()));
+  });
+}
+
+function refuseHeaders(request: IncomingMessage, limitBytes: number): LorasaError | undefined {
+  const { "content-length": length, "content-encoding": encoding } = request.headers;
+  if (length !== undefined && Number(length) > limitBytes) return tooLarge(limitBytes, length);
+  if (encoding === undefined || encoding === "identity") return undefined;
+  return new LorasaError("LORASA_REQUEST", {
+    asked: "Content-Encoding",
+    expected: "an uncompressed body",
+    received: encoding.slice(0, 40),
+  });
+}
+
+function tooLarge(limitBytes: number, received: string): LorasaError {
+  return new LorasaError("LORASA_TOO_LARGE", {
+    asked: "request body",
+    expected: `at most ${limitBytes} bytes`,
+    received: `${received} bytes`,
+    mend: "send fewer rows, or start the server with a larger body limit",
+  });
+}
+
+function tooManyChunks(): LorasaError {
+  return new LorasaError("LORASA_TOO_LARGE", {
+    asked: "request body",
+    expected: `at most ${CHUNK_LIMIT} chunks`,
+    received: "more",
+  });
+}
+
+function cutOff(): LorasaError {
+  return new LorasaError("LORASA_REQUEST", {
+    asked: "request body",
+    expected: "all of it",
+    received: "a connection that closed before its end",
+  });
+}

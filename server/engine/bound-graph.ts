@@ -1,0 +1,162 @@
+/**
+ * A policy graph with its memory: buffers for each batch size that was asked for lately, bound once and reused.
+ * Not which rows go where: see `placement.ts`.
+ *
+ * A run is synchronous, so one set of buffers a batch size is enough: nobody fills it while another reads it.
+ */
+import { LorasaError } from "../../src/base/errors.ts";
+import { DTYPES, elementCount, formatDims, type HostTensor } from "../../src/base/tensor.ts";
+import type { BoundRun, Session, TensorInfo } from "../../src/runtime/session.ts";
+import { BINDING_LIMIT } from "../limits.ts";
+import type { RowBlock } from "./placement.ts";
+import { POLICY_INPUT_NAMES, POLICY_INPUTS, POLICY_OUTPUTS, type RowSizes } from "./policy-tensors.ts";
+
+/** Rows above which buffers are not kept: large batches are rare and their memory is not. */
+const KEPT_ROWS = 8192;
+
+/** Inputs that stay the same from run to run. Another object means other tensors: bindings are then made anew. */
+export type FixedInputs = Readonly<Record<string, HostTensor>>;
+
+/** Buffers of one batch size, in the graph's row order. */
+export interface RowBinding {
+  readonly inputs: Readonly<Record<string, RowBlock>>;
+  /** int64 per row: `agent` and `slot` of the rows graph. */
+  readonly indices: Readonly<Record<string, BigInt64Array>>;
+  readonly outputs: Readonly<Record<string, RowBlock<Float32Array | BigInt64Array>>>;
+  run(): void;
+}
+
+interface Bound extends RowBinding {
+  readonly tensors: Readonly<Record<string, HostTensor>>;
+  readonly results: Readonly<Record<string, HostTensor>>;
+  fixed: FixedInputs;
+  bound: BoundRun;
+}
+
+/** Names of a graph's per-row index inputs. */
+const INDEX_INPUTS = ["agent", "slot"];
+
+/** Owns the session. */
+export class BoundGraph {
+  readonly session: Session;
+  readonly #rowInputs: readonly TensorInfo[];
+  readonly #indexInputs: readonly TensorInfo[];
+  readonly #kept = new Map<string, Bound>();
+
+  /**
+   * @param fixed names of the inputs that {@link bind} will be given as fixed.
+   * @throws LORASA_GRAPH when the graph has an input or output that a policy of these sizes does not.
+   */
+  constructor(session: Session, sizes: RowSizes, fixed: readonly string[], what: string) {
+    this.session = session;
+    checkGraph(session, sizes, fixed, what);
+    this.#rowInputs = session.inputs.filter(({ name }) => name in POLICY_INPUTS);
+    this.#indexInputs = session.inputs.filter(({ name }) => INDEX_INPUTS.includes(name));
+  }
+
+  /** Whether the graph has this input. */
+  has(name: string): boolean {
+    return this.session.inputs.some((input) => input.name === name);
+  }
+
+  /** Buffers for rows laid out as `leading`, such as `[N, E]` or `[B]`, with the fixed inputs of this moment. */
+  bind(leading: readonly number[], fixed: FixedInputs): RowBinding {
+    const key = leading.join("x");
+    const kept = this.#kept.get(key);
+    if (kept === undefined) return this.#create(key, leading, fixed);
+    if (kept.fixed !== fixed) {
+      kept.bound = this.session.bind({ ...kept.tensors, ...fixed }, kept.results);
+      kept.fixed = fixed;
+    }
+    // Re-inserted as the newest: a Map keeps insertion order.
+    this.#kept.delete(key);
+    this.#kept.set(key, kept);
+    return kept;
+  }
+
+  dispose(): void {
+    this.#kept.clear();
+    this.session.dispose();
+  }
+
+  #create(key: string, leading: readonly number[], fixed: FixedInputs): Bound {
+    const tensors = allocate([...this.#rowInputs, ...this.#indexInputs], leading);
+    const results = allocate(this.session.outputs, leading);
+    const created: Bound = {
+      tensors,
+      results,
+      fixed,
+      bound: this.session.bind({ ...tensors, ...fixed }, results),
+      inputs: blocks(this.#rowInputs, tensors) as Record<string, RowBlock>,
+      indices: Object.fromEntries(
+        this.#indexInputs.map(({ name }) => [name, tensors[name]!.data as BigInt64Array]),
+      ),
+      outputs: blocks(this.session.outputs, results),
+      run: () => created.bound.run(),
+    };
+    if (elementCount(leading) <= KEPT_ROWS) this.#keep(key, created);
+    return created;
+  }
+
+  #keep(key: string, created: Bound): void {
+    this.#kept.set(key, created);
+    if (this.#kept.size <= BINDING_LIMIT) return;
+    for (const oldest of this.#kept.keys()) {
+      this.#kept.delete(oldest);
+      return;
+    }
+  }
+}
+
+function allocate(infos: readonly TensorInfo[], leading: readonly number[]): Record<string, HostTensor> {
+  return Object.fromEntries(
+    infos.map(({ name, dtype, shape }) => {
+      const dims = [...leading, ...(shape.slice(leading.length) as number[])];
+      return [name, { dtype, dims, data: new DTYPES[dtype].array(elementCount(dims)) }];
+    }),
+  );
+}
+
+function blocks(
+  infos: readonly TensorInfo[],
+  tensors: Readonly<Record<string, HostTensor>>,
+): Record<string, RowBlock<Float32Array | BigInt64Array>> {
+  return Object.fromEntries(
+    infos.map(({ name, shape }) => {
+      // checkGraph saw that the width is a number and the type float32 or int64.
+      const data = tensors[name]!.data as Float32Array | BigInt64Array;
+      return [name, { data, width: shape.at(-1) as number }];
+    }),
+  );
+}
+
+/** Every input and output is one that a policy has, of its width and type. */
+function checkGraph(session: Session, sizes: RowSizes, fixed: readonly string[], what: string): void {
+  for (const input of session.inputs) {
+    const known = POLICY_INPUT_NAMES.find((name) => name === input.name);
+    if (known) checkWidth(what, input, POLICY_INPUTS[known].width(sizes), "float32");
+    else if (!fixed.includes(input.name) && !INDEX_INPUTS.includes(input.name)) {
+      throw graphError(what, `input ${input.name}`, "an input of a policy", "an unknown name");
+    }
+  }
+  const missing = ["obs", ...fixed].find((name) => !session.inputs.some((input) => input.name === name));
+  if (missing) throw graphError(what, `input ${missing}`, "it among the inputs", "none of that name");
+  for (const output of session.outputs) {
+    const known = POLICY_OUTPUTS[output.name];
+    if (!known) throw graphError(what, `output ${output.name}`, "an output of a policy", "an unknown name");
+    checkWidth(what, output, known.width(sizes), known.dtype?.(sizes) ?? "float32");
+  }
+  if (!session.outputs.some(({ name }) => name === "action")) {
+    throw graphError(what, "output action", "it among the outputs", "none of that name");
+  }
+}
+
+function checkWidth(what: string, info: TensorInfo, width: number, dtype: string): void {
+  if (info.dtype !== dtype) throw graphError(what, info.name, dtype, info.dtype);
+  if (info.shape.at(-1) === width) return;
+  throw graphError(what, info.name, `rows of ${width}`, formatDims(info.shape));
+}
+
+function graphError(what: string, tensor: string, expected: string, received: string): LorasaError {
+  return new LorasaError("LORASA_GRAPH", { asked: `${what}, ${tensor}`, expected, received });
+}

@@ -1,0 +1,44 @@
+/** Writes an inference reply: JSON, followed by the bytes of the outputs that were asked for as binary. */
+import { writeBinaryData } from "./binary-data.ts";
+import type { WireTensor } from "./datatypes.ts";
+import { writeJsonData } from "./json-data.ts";
+import type { ParameterValue } from "./request.ts";
+
+export interface InferReply {
+  readonly id: string;
+  readonly modelName: string;
+  readonly modelVersion: string;
+  readonly parameters: Readonly<Record<string, ParameterValue>>;
+  readonly outputs: readonly { readonly tensor: WireTensor; readonly binary: boolean }[];
+}
+
+/** A reply as bytes in order; `jsonLength` is set only when bytes of tensors follow the JSON. */
+export interface EncodedReply {
+  readonly parts: readonly Uint8Array[];
+  readonly bytes: number;
+  readonly jsonLength?: number;
+}
+
+/** Fields in the order id (when not empty), model_name, model_version, parameters (when any), outputs. */
+export function encodeInferReply(reply: InferReply): EncodedReply {
+  const tensors: Uint8Array[] = [];
+  const outputs = reply.outputs.map(({ tensor, binary }) => {
+    const head = `{"name":${JSON.stringify(tensor.name)},"datatype":"${tensor.datatype}","shape":[${tensor.shape.join(",")}]`;
+    if (!binary) return `${head},"data":${writeJsonData(tensor)}}`;
+    const bytes = writeBinaryData(tensor);
+    tensors.push(bytes);
+    return `${head},"parameters":{"binary_data_size":${bytes.length}}}`;
+  });
+  const json = Buffer.from(`${replyHead(reply)}"outputs":[${outputs.join(",")}]}`);
+  const parts = [json, ...tensors];
+  const bytes = parts.reduce((sum, part) => sum + part.length, 0);
+  return tensors.length === 0 ? { parts, bytes } : { parts, bytes, jsonLength: json.length };
+}
+
+function replyHead(reply: InferReply): string {
+  const id = reply.id === "" ? "" : `"id":${JSON.stringify(reply.id)},`;
+  const model = `"model_name":${JSON.stringify(reply.modelName)},"model_version":${JSON.stringify(reply.modelVersion)},`;
+  const parameters =
+    Object.keys(reply.parameters).length === 0 ? "" : `"parameters":${JSON.stringify(reply.parameters)},`;
+  return `{${id}${model}${parameters}`;
+}

@@ -1,0 +1,129 @@
+/**
+ * MuJoCo itself, compiled to WebAssembly: loading it, compiling models, stepping. The only importer of
+ * `@mujoco/mujoco`; it knows nothing of tasks, rewards or agents.
+ */
+import loadMujoco, { type DoubleBuffer, type MainModule, type MjData, type MjModel } from "@mujoco/mujoco";
+import { LorasaError } from "../../base/errors.ts";
+
+/** One copy of the engine in a thread; models are kept for its life, one for each text. */
+let engine: Promise<MainModule> | undefined;
+const models = new Map<string, MjModel>();
+
+/** A compiled model and its moving state. Owns memory outside JavaScript's: `close` gives it back. */
+export class Simulation {
+  readonly #mujoco: MainModule;
+  readonly #model: MjModel;
+  readonly #data: MjData;
+  readonly #stateBuffer: DoubleBuffer;
+  readonly #stateKind: number;
+  readonly #timestep: number;
+  #positions: Float64Array = new Float64Array(0);
+  #velocities: Float64Array = new Float64Array(0);
+  #controls: Float64Array = new Float64Array(0);
+  #closed = false;
+
+  /**
+   * @param mjcf a model as MJCF text.
+   * @throws LORASA_SIMULATOR when MuJoCo cannot be loaded, refuses the model or has no memory left.
+   */
+  static async create(mjcf: string): Promise<Simulation> {
+    try {
+      engine ??= loadMujoco({ print: () => {}, printErr: () => {} });
+      return new Simulation(await engine, mjcf);
+    } catch (cause) {
+      throw new LorasaError("LORASA_SIMULATOR", {
+        asked: "starting MuJoCo",
+        received: (cause as Error).message.trim(),
+        cause,
+      });
+    }
+  }
+
+  private constructor(mujoco: MainModule, mjcf: string) {
+    this.#mujoco = mujoco;
+    this.#model = compiledModel(mujoco, mjcf);
+    this.#data = new mujoco.MjData(this.#model);
+    // Everything that decides the next step, the solver's warm start included.
+    this.#stateKind = mujoco.mjtState.mjSTATE_INTEGRATION.value;
+    this.#stateBuffer = new mujoco.DoubleBuffer(mujoco.mj_stateSize(this.#model, this.#stateKind));
+    this.#timestep = this.#model.opt.timestep;
+  }
+
+  /** float64 [positions]: a live view; take it again after any other call, since memory that grows moves. */
+  get positions(): Float64Array {
+    if (this.#positions.length === 0) this.#positions = this.#data.qpos as Float64Array;
+    return this.#positions;
+  }
+
+  /** float64 [velocities]: a live view, as {@link positions}. */
+  get velocities(): Float64Array {
+    if (this.#velocities.length === 0) this.#velocities = this.#data.qvel as Float64Array;
+    return this.#velocities;
+  }
+
+  /** float64 [motors]: a live view, as {@link positions}; clamped to the control range when it acts. */
+  get controls(): Float64Array {
+    if (this.#controls.length === 0) this.#controls = this.#data.ctrl as Float64Array;
+    return this.#controls;
+  }
+
+  /** Everything as the model describes it, at time zero and at rest. */
+  reset(): void {
+    this.#mujoco.mj_resetData(this.#model, this.#data);
+  }
+
+  /** Computes what follows from positions and velocities after they were written. */
+  forward(): void {
+    this.#mujoco.mj_forward(this.#model, this.#data);
+  }
+
+  /**
+   * Moves time on by `count` physics steps.
+   * @returns false when the simulation diverged: MuJoCo has put itself back to its start then.
+   */
+  step(count: number): boolean {
+    const mujoco = this.#mujoco;
+    const before = this.#data.time;
+    for (let i = 0; i < count; i++) mujoco.mj_step(this.#model, this.#data);
+    // MuJoCo answers a number that is not finite or above 1e10 by a reset, which shows in its clock.
+    return this.#data.time > before + (count - 0.5) * this.#timestep;
+  }
+
+  /** Length of what {@link save} gives. */
+  get stateSize(): number {
+    return this.#stateBuffer.GetElementCount();
+  }
+
+  /** Writes the state into `target` from `offset` on: {@link restore} gives the same future bit for bit. */
+  save(target: Float64Array, offset: number): void {
+    this.#mujoco.mj_getState(this.#model, this.#data, this.#stateBuffer, this.#stateKind);
+    target.set(this.#stateBuffer.GetView() as Float64Array, offset);
+  }
+
+  /** @param state as {@link save} wrote it, for the same model. */
+  restore(state: Float64Array): void {
+    const view = this.#stateBuffer.GetView() as Float64Array;
+    view.set(state);
+    // The binding takes any array; its declaration names only the plain one.
+    this.#mujoco.mj_setState(this.#model, this.#data, view as unknown as number[], this.#stateKind);
+  }
+
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#data.delete();
+    this.#stateBuffer.delete();
+  }
+}
+
+function compiledModel(mujoco: MainModule, mjcf: string): MjModel {
+  const known = models.get(mjcf);
+  if (known !== undefined) return known;
+  const model = mujoco.MjModel.from_xml_string(mjcf);
+  models.set(mjcf, model);
+  return model;
+}

@@ -1,0 +1,186 @@
+/** One team on one MuJoCo robot: reset, step, reward, observations, saving. Which task it is comes as data. */
+import { LorasaError } from "../../base/errors.ts";
+import { Random } from "../../base/random.ts";
+import type { Env, EnvBuffers, EnvSpec, StepResult } from "../contract.ts";
+import { Simulation } from "./engine.ts";
+import { toMjcf } from "./mjcf.ts";
+import type { RobotTask } from "./task.ts";
+import type { TeamTask } from "./tasks.ts";
+
+/** Numbers that `save` puts before the simulator's own. */
+const SAVED = { words: 0, hasSpare: 4, spare: 5, steps: 6, ended: 7, simulation: 8 } as const;
+
+/**
+ * Differs from Gymnasium in one point: when the simulation diverges (MuJoCo then silently starts it again), the
+ * episode ends as terminated with reward 0, the last sound observation and `info.diverged` 1.
+ */
+export class MujocoEnv implements Env {
+  readonly spec: EnvSpec;
+  readonly #task: RobotTask;
+  readonly #simulation: Simulation;
+  /** For each agent and place of its action, the motor it drives; −1 for padding. */
+  readonly #motorOf: Int32Array;
+  /** For each agent and place of its observation, the number of the state it shows; −1 for padding. */
+  readonly #stateIndexOf: Int32Array;
+  /** float64 [S]: what there is to see, before it is rounded to float32. */
+  readonly #state: Float64Array;
+  readonly #startPositions: Float64Array;
+  #random = new Random(0);
+  #steps = 0;
+  #ended = true;
+
+  /** @throws LORASA_SIMULATOR when MuJoCo cannot be loaded. */
+  static async create(team: TeamTask): Promise<MujocoEnv> {
+    return new MujocoEnv(team, await Simulation.create(toMjcf(team.task.robot)));
+  }
+
+  private constructor({ task, spec, factorization, observed }: TeamTask, simulation: Simulation) {
+    this.spec = spec;
+    this.#task = task;
+    this.#simulation = simulation;
+    this.#startPositions = Float64Array.from(simulation.positions);
+    this.#state = new Float64Array(spec.stateSize);
+    const motors = task.robot.motors.map(({ joint }) => joint);
+    const actionSize = spec.actionSpace.kind === "continuous" ? spec.actionSpace.size : 1;
+    this.#motorOf = padded(
+      factorization.map((joints) => joints.map((joint) => motors.indexOf(joint))),
+      actionSize,
+    );
+    this.#stateIndexOf = padded(observed, spec.observationSize);
+  }
+
+  reset(buffers: EnvBuffers, seed?: number): void {
+    this.#refuseClosed("reset");
+    if (seed !== undefined) this.#random = new Random(seed);
+    const { positions: positionNoise, velocities: velocityNoise } = this.#task.resetNoise;
+    const random = this.#random;
+    this.#simulation.reset();
+    const { positions, velocities } = this.#simulation;
+    for (let i = 0; i < positions.length; i++) {
+      positions[i] = this.#startPositions[i]! + random.uniformIn(-positionNoise, positionNoise);
+    }
+    for (let i = 0; i < velocities.length; i++) velocities[i] = velocityNoise * random.normal();
+    this.#simulation.forward();
+    this.#steps = 0;
+    this.#ended = false;
+    this.#look();
+    this.#show(buffers);
+  }
+
+  step(actions: Float32Array, buffers: EnvBuffers): StepResult {
+    this.#refuseClosed("step");
+    if (this.#ended) {
+      throw new LorasaError("LORASA_SIMULATOR", {
+        asked: `step of ${this.spec.name}`,
+        expected: "an episode under way",
+        mend: "call reset after an episode's end",
+      });
+    }
+    const effort = this.#drive(actions);
+    const { frameSkip, reward } = this.#task;
+    const before = this.#simulation.positions[0]!;
+    const sound = this.#simulation.step(frameSkip) && this.#look();
+    this.#steps++;
+    const truncated = this.#steps >= this.spec.episodeLimit;
+    this.#ended = truncated || !sound;
+    this.#show(buffers);
+    if (!sound) return { reward: 0, terminated: true, truncated: false, info: { diverged: 1 } };
+    const velocity = (this.#simulation.positions[0]! - before) / this.spec.stepSeconds;
+    return { reward: reward.forward * velocity - reward.control * effort, terminated: false, truncated };
+  }
+
+  save(): Float64Array {
+    this.#refuseClosed("save");
+    const saved = new Float64Array(SAVED.simulation + this.#simulation.stateSize);
+    const { words, spare } = this.#random.state();
+    saved.set(words, SAVED.words);
+    saved[SAVED.hasSpare] = spare === null ? 0 : 1;
+    saved[SAVED.spare] = spare ?? 0;
+    saved[SAVED.steps] = this.#steps;
+    saved[SAVED.ended] = this.#ended ? 1 : 0;
+    this.#simulation.save(saved, SAVED.simulation);
+    return saved;
+  }
+
+  /** @throws LORASA_SHAPE for a state of another robot, LORASA_NOT_FINITE for one that is damaged. */
+  restore(saved: Float64Array, buffers: EnvBuffers): void {
+    this.#refuseClosed("restore");
+    const expected = SAVED.simulation + this.#simulation.stateSize;
+    if (saved.length !== expected) {
+      throw new LorasaError("LORASA_SHAPE", {
+        asked: `saved state of ${this.spec.name}`,
+        expected: `${expected} numbers`,
+        received: `${saved.length}`,
+        mend: "resume with the task that it was saved from",
+      });
+    }
+    const [a = 0, b = 0, c = 0, d = 0] = saved.subarray(SAVED.words, SAVED.words + 4);
+    const spare = saved[SAVED.hasSpare] === 1 ? saved[SAVED.spare]! : null;
+    this.#random = Random.restore({ words: [a, b, c, d], spare });
+    this.#steps = saved[SAVED.steps]!;
+    this.#ended = saved[SAVED.ended] === 1;
+    this.#simulation.restore(saved.subarray(SAVED.simulation));
+    if (!this.#look()) throw notFinite(`saved state of ${this.spec.name}`, "NaN or an infinity");
+    this.#show(buffers);
+  }
+
+  close(): void {
+    this.#simulation.close();
+  }
+
+  /** Places each agent's numbers at their motors; gives Σ action². Nothing is changed when one is not finite. */
+  #drive(actions: Float32Array): number {
+    const motorOf = this.#motorOf;
+    let effort = 0;
+    for (let i = 0; i < motorOf.length; i++) {
+      const action = motorOf[i]! < 0 ? 0 : actions[i]!;
+      if (!Number.isFinite(action)) throw notFinite(this.#placeName(i), String(action));
+      effort += action * action;
+    }
+    const { controls } = this.#simulation;
+    for (let i = 0; i < motorOf.length; i++) if (motorOf[i]! >= 0) controls[motorOf[i]!] = actions[i]!;
+    return effort;
+  }
+
+  /** Reads the state; false, and the old one kept, when a number is not finite. */
+  #look(): boolean {
+    const { positions, velocities } = this.#simulation;
+    let sum = 0;
+    for (let i = 0; i < positions.length; i++) sum += positions[i]! + velocities[i]!;
+    if (!Number.isFinite(sum)) return false;
+    const hidden = this.#task.hiddenPositions;
+    const visible = positions.length - hidden;
+    for (let i = 0; i < visible; i++) this.#state[i] = positions[i + hidden]!;
+    for (let i = 0; i < velocities.length; i++) this.#state[visible + i] = velocities[i]!;
+    return true;
+  }
+
+  #show({ observations, state, active }: EnvBuffers): void {
+    state.set(this.#state);
+    active.fill(1);
+    const indexOf = this.#stateIndexOf;
+    for (let i = 0; i < indexOf.length; i++)
+      observations[i] = indexOf[i]! < 0 ? 0 : this.#state[indexOf[i]!]!;
+  }
+
+  #placeName(place: number): string {
+    const width = this.#motorOf.length / this.spec.agents.length;
+    return `action of ${this.spec.agents[Math.floor(place / width)]!.name}, index ${place % width}`;
+  }
+
+  #refuseClosed(asked: string): void {
+    if (!this.#simulation.closed) return;
+    throw new LorasaError("LORASA_DISPOSED", { asked: `${asked} of ${this.spec.name}`, received: "closed" });
+  }
+}
+
+function notFinite(asked: string, received: string): LorasaError {
+  return new LorasaError("LORASA_NOT_FINITE", { asked, expected: "finite numbers", received });
+}
+
+/** Rows of one width, row after row, −1 where a row is shorter. */
+function padded(rows: readonly (readonly number[])[], width: number): Int32Array {
+  const all = new Int32Array(rows.length * width).fill(-1);
+  for (const [row, values] of rows.entries()) all.set(values, row * width);
+  return all;
+}

@@ -1,0 +1,85 @@
+/** Checks the tensors of a run against a graph's inputs and outputs: ONNX Runtime ignores names it does not know. */
+import { LorasaError, suggestion } from "../base/errors.ts";
+import { elementCount, formatDims, type HostTensor } from "../base/tensor.ts";
+import type { RunTensor, TensorInfo } from "./session.ts";
+
+/**
+ * Every input is fed, nothing else is, and element types and sizes fit; a named size is the same everywhere.
+ * @throws LORASA_NAME, LORASA_DTYPE, LORASA_SHAPE.
+ */
+export function checkFeeds(inputs: readonly TensorInfo[], feeds: Readonly<Record<string, RunTensor>>): void {
+  const sizes = new Map<string, number>();
+  for (const input of inputs) {
+    const tensor = feeds[input.name];
+    if (tensor === undefined) {
+      throw new LorasaError("LORASA_NAME", {
+        asked: `input ${input.name}`,
+        expected: "a tensor",
+        received: "none",
+      });
+    }
+    checkTensor("input", input, tensor, sizes);
+  }
+  checkKnown("input", inputs, Object.keys(feeds));
+}
+
+/** Every fetch is an output, and a tensor to fill has its type and a size for each fixed one. */
+export function checkFetches(
+  outputs: readonly TensorInfo[],
+  fetches: Readonly<Record<string, HostTensor | null>>,
+): void {
+  checkKnown("output", outputs, Object.keys(fetches));
+  for (const output of outputs) {
+    const tensor = fetches[output.name];
+    if (tensor) checkTensor("output", output, tensor, new Map());
+  }
+}
+
+function checkKnown(kind: string, infos: readonly TensorInfo[], names: readonly string[]): void {
+  const known = infos.map(({ name }) => name);
+  const unknown = names.find((name) => !known.includes(name));
+  if (unknown === undefined) return;
+  throw new LorasaError("LORASA_NAME", {
+    asked: `${kind} ${unknown}`,
+    expected: `an ${kind} of the graph`,
+    received: "an unknown name",
+    mend: suggestion(unknown, known),
+  });
+}
+
+function checkTensor(kind: string, info: TensorInfo, tensor: RunTensor, sizes: Map<string, number>): void {
+  const asked = `${kind} ${info.name}`;
+  if (tensor.dtype !== info.dtype) {
+    throw new LorasaError("LORASA_DTYPE", { asked, expected: info.dtype, received: tensor.dtype });
+  }
+  if (!fits(info.shape, tensor.dims, sizes)) {
+    throw new LorasaError("LORASA_SHAPE", {
+      asked,
+      expected: formatDims(info.shape),
+      received: formatDims(tensor.dims),
+    });
+  }
+  if ("data" in tensor && tensor.data.length !== elementCount(tensor.dims)) {
+    throw new LorasaError("LORASA_SHAPE", {
+      asked,
+      expected: `${elementCount(tensor.dims)} values for ${formatDims(tensor.dims)}`,
+      received: `${tensor.data.length}`,
+    });
+  }
+}
+
+function fits(
+  shape: readonly (number | string)[],
+  dims: readonly number[],
+  sizes: Map<string, number>,
+): boolean {
+  if (shape.length !== dims.length) return false;
+  return shape.every((size, axis) => {
+    const actual = dims[axis]!;
+    if (typeof size === "number") return size === actual;
+    if (size === "?") return true;
+    const bound = sizes.get(size) ?? actual;
+    sizes.set(size, bound);
+    return bound === actual;
+  });
+}

@@ -1,0 +1,78 @@
+/** What the graphs of an actor step and a critic step have in common: flat parameters in, flat parameters out. */
+import type { RecurrentInputs } from "../../models/layers.ts";
+import { hiddenSize, type BodyConfig } from "../../models/networks.ts";
+import { gradients } from "../autodiff/gradients.ts";
+import type { GraphBuilder } from "../graph/builder.ts";
+import type { Value } from "../graph/value.ts";
+import { adam } from "../optim/adam.ts";
+import { clipByGlobalNorm } from "../optim/clip.ts";
+
+/** Flat parameters and moments float32 [G, P] and the step's numbers float32 [G, 1], as inputs of a graph. */
+export interface OptimizerInputs {
+  readonly parameters: Value;
+  readonly firstMoment: Value;
+  readonly secondMoment: Value;
+  readonly stepSize: Value;
+  readonly secondCorrection: Value;
+}
+
+/** Declares the inputs `parameters`, `first_moment`, `second_moment`, `step_size`, `second_correction`. */
+export function optimizerInputs(g: GraphBuilder, dims: readonly [number, number]): OptimizerInputs {
+  const flat = (name: string): Value => g.input(name, "float32", dims);
+  const column = (name: string): Value => g.input(name, "float32", [dims[0], 1]);
+  return {
+    parameters: flat("parameters"),
+    firstMoment: flat("first_moment"),
+    secondMoment: flat("second_moment"),
+    stepSize: column("step_size"),
+    secondCorrection: column("second_correction"),
+  };
+}
+
+/**
+ * Appends gradient, clipping and Adam, and the outputs `parameters_out`, `first_moment_out`, `second_moment_out`,
+ * `gradient_norm` [G, 1] and `metrics` [M], the scalars in the order given.
+ */
+export function trainStep(
+  g: GraphBuilder,
+  inputs: OptimizerInputs,
+  loss: Value,
+  maxGradientNorm: number,
+  metrics: readonly Value[],
+): void {
+  const [gradient] = gradients(g, loss, [inputs.parameters]) as [Value];
+  const { clipped, norm } = clipByGlobalNorm(g, gradient, maxGradientNorm);
+  const after = adam(g, inputs, clipped, inputs.stepSize, inputs.secondCorrection);
+  g.output("parameters_out", after.parameters);
+  g.output("first_moment_out", after.firstMoment);
+  g.output("second_moment_out", after.secondMoment);
+  g.output("gradient_norm", norm);
+  g.output(
+    "metrics",
+    g.concat(
+      metrics.map((metric) => g.reshape(metric, [1])),
+      0,
+    ),
+  );
+}
+
+/** Rows of a batch: C sequences of L steps; L is 1 without recurrence. */
+export interface BatchShape {
+  readonly chunks: number;
+  readonly chunkLength: number;
+}
+
+/** Inputs `hidden` [heads, C, H] and `mask` [1, L·C, 1] of a recurrent network; none of another. */
+export function recurrentInputs(
+  g: GraphBuilder,
+  body: BodyConfig,
+  heads: number,
+  { chunks, chunkLength }: BatchShape,
+): RecurrentInputs | undefined {
+  if (!body.recurrent) return undefined;
+  return {
+    hidden: g.input("hidden", "float32", [heads, chunks, hiddenSize(body)]),
+    mask: g.input("mask", "float32", [1, chunks * chunkLength, 1]),
+    steps: chunkLength,
+  };
+}
