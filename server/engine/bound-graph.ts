@@ -44,10 +44,11 @@ export class BoundGraph {
   readonly #kept = new Map<string, Bound>();
 
   /**
+   * @param sizes what rows may measure: an agent's graph has its own widths or the team's.
    * @param fixed names of the inputs that {@link bind} will be given as fixed.
    * @throws LORASA_GRAPH when the graph has an input or output that a policy of these sizes does not.
    */
-  constructor(session: Session, sizes: RowSizes, fixed: readonly string[], what: string) {
+  constructor(session: Session, sizes: readonly RowSizes[], fixed: readonly string[], what: string) {
     this.session = session;
     checkGraph(session, sizes, fixed, what);
     this.#rowInputs = session.inputs.filter(({ name }) => name in POLICY_INPUTS);
@@ -131,10 +132,15 @@ function blocks(
 }
 
 /** Every input and output is one that a policy has, of its width and type. */
-function checkGraph(session: Session, sizes: RowSizes, fixed: readonly string[], what: string): void {
+function checkGraph(
+  session: Session,
+  sizes: readonly RowSizes[],
+  fixed: readonly string[],
+  what: string,
+): void {
   for (const input of session.inputs) {
     const known = POLICY_INPUT_NAMES.find((name) => name === input.name);
-    if (known) checkWidth(what, input, POLICY_INPUTS[known].width(sizes), "float32");
+    if (known) checkWidth(what, input, sizes.map(POLICY_INPUTS[known].width), "float32");
     else if (!fixed.includes(input.name) && !INDEX_INPUTS.includes(input.name)) {
       throw graphError(what, `input ${input.name}`, "an input of a policy", "an unknown name");
     }
@@ -144,17 +150,17 @@ function checkGraph(session: Session, sizes: RowSizes, fixed: readonly string[],
   for (const output of session.outputs) {
     const known = POLICY_OUTPUTS[output.name];
     if (!known) throw graphError(what, `output ${output.name}`, "an output of a policy", "an unknown name");
-    checkWidth(what, output, known.width(sizes), known.dtype?.(sizes) ?? "float32");
+    checkWidth(what, output, sizes.map(known.width), known.dtype?.(sizes[0]!) ?? "float32");
   }
   if (!session.outputs.some(({ name }) => name === "action")) {
     throw graphError(what, "output action", "it among the outputs", "none of that name");
   }
 }
 
-function checkWidth(what: string, info: TensorInfo, width: number, dtype: string): void {
+function checkWidth(what: string, info: TensorInfo, widths: readonly number[], dtype: string): void {
   if (info.dtype !== dtype) throw graphError(what, info.name, dtype, info.dtype);
-  if (info.shape.at(-1) === width) return;
-  throw graphError(what, info.name, `rows of ${width}`, formatDims(info.shape));
+  if (widths.some((width) => info.shape.at(-1) === width)) return;
+  throw graphError(what, info.name, `rows of ${[...new Set(widths)].join(" or ")}`, formatDims(info.shape));
 }
 
 function graphError(what: string, tensor: string, expected: string, received: string): LorasaError {

@@ -84,7 +84,7 @@ function openGraphs(
       threads: options.threads,
     });
     try {
-      const graph = new BoundGraph(session, rowSizes(manifest, agent), fixed, what);
+      const graph = new BoundGraph(session, [rowSizes(manifest, agent), rowSizes(manifest)], fixed, what);
       opened.push(graph);
       return graph;
     } catch (error) {

@@ -9,6 +9,7 @@ import type { WireTensor } from "../protocol/datatypes.ts";
 import type { InferRequest, ParameterValue, TensorMetadata } from "../protocol/request.ts";
 import { type AdapterBank, type BankSnapshot, loadedEntry } from "./adapter-bank.ts";
 import type { BoundGraph } from "./bound-graph.ts";
+import { clearPadding, isPadded } from "./padding.ts";
 import { type RowAgents, type RowBlock, rowCount } from "./placement.ts";
 import {
   POLICY_INPUT_NAMES,
@@ -98,6 +99,7 @@ export class PolicyModel {
     const started = performance.now();
     const answer = this.#run(rows, snapshot);
     const computeSeconds = (performance.now() - started) / 1000;
+    this.#clearPadding(answer, rows.agents);
     const outputs = endpoint.outputs.map(({ name }) => wireTensor(name, leading, answer[name]!));
     return { outputs, parameters, rows: rowCount(rows.agents, rows.team), computeSeconds };
   }
@@ -115,6 +117,13 @@ export class PolicyModel {
     const { tensors } = snapshot ?? graphs.bank.current;
     if (rows.agents.kind === "team") return runGrouped(graphs.team, tensors, rows);
     return runGathered(graphs.rows, tensors, rows);
+  }
+
+  #clearPadding(answer: PolicyAnswer, agents: RowAgents): void {
+    for (const name in answer) {
+      const own = POLICY_OUTPUTS[name]!.width;
+      if (isPadded(this.manifest, agents, own)) clearPadding(answer[name]!, this.manifest, agents, own);
+    }
   }
 
   /** `agent_0=3,agent_1=1` for the agents that the rows concern, in the team's order. */

@@ -8,6 +8,7 @@ import type { ModelManifest } from "../../src/checkpoint/repository.ts";
 import { ROW_LIMIT } from "../limits.ts";
 import type { WireTensor } from "../protocol/datatypes.ts";
 import type { InferRequest } from "../protocol/request.ts";
+import { clearPadding, isPadded } from "./padding.ts";
 import { type RowAgents, type RowBlock, rowCount } from "./placement.ts";
 import { POLICY_INPUTS, type PolicyInput, type RowSizes, rowSizes } from "./policy-tensors.ts";
 import type { PolicyRows } from "./run-rows.ts";
@@ -44,15 +45,7 @@ export function checkRequest(addressee: Addressee, inputs: Inputs): CheckedReque
   features.obs = readFeature("obs", inputs, leading, sizes, tagged);
   checkRowLimit(rowCount(agents, team));
   for (const name of accepts) features[name] ??= readFeature(name, inputs, leading, sizes, tagged);
-  if (accepts.includes("action_mask")) {
-    features.action_mask = confineMask(
-      features.action_mask,
-      manifest,
-      agents,
-      sizes,
-      inputs.has("action_mask"),
-    );
-  }
+  if (features.action_mask) checkMask(features.action_mask);
   return { leading, rows: { agents, team, features, answered: sizes } };
 }
 
@@ -182,33 +175,31 @@ function floats(name: string, tensor: WireTensor): Float32Array {
   });
 }
 
-/** Ones and zeros only, none on another agent's padding, and something left to choose in every row. */
-function confineMask(
-  mask: RowBlock | undefined,
+/** The block with zeros where agents have no features of their own; the client's memory is left as it is. */
+function withoutPadding(
+  name: PolicyInput,
+  block: RowBlock,
   manifest: ModelManifest,
   agents: RowAgents,
-  sizes: RowSizes,
-  given: boolean,
 ): RowBlock {
-  const { data, width } = mask ?? { data: new Float32Array(0), width: sizes.action };
-  const confined = given ? data.slice() : data;
-  for (let row = 0; row * width < confined.length; row++) {
-    const own = manifest.agents[agentOfRow(agents, row, manifest.agents.length)]!.actionSize;
+  const own = POLICY_INPUTS[name].width;
+  if (!isPadded(manifest, agents, own)) return block;
+  const confined = { width: block.width, data: block.data.slice() };
+  clearPadding(confined, manifest, agents, own);
+  return confined;
+}
+
+/** Ones and zeros only, and something left to choose in every row. */
+function checkMask({ data, width }: RowBlock): void {
+  for (let row = 0; row * width < data.length; row++) {
     let available = 0;
     for (let action = 0; action < width; action++) {
-      const value = action < own ? confined[row * width + action]! : 0;
+      const value = data[row * width + action]!;
       if (value !== 0 && value !== 1) throw maskError(row, action, `${value}`);
-      confined[row * width + action] = value;
       available += value;
     }
     if (available === 0) throw maskError(row, undefined, "none available");
   }
-  return { width, data: confined };
-}
-
-function agentOfRow(agents: RowAgents, row: number, team: number): number {
-  if (agents.kind === "team") return row % team;
-  return agents.kind === "tagged" ? agents.index[row]! : agents.agent;
 }
 
 function maskError(row: number, action: number | undefined, received: string): LorasaError {

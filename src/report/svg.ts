@@ -1,12 +1,11 @@
 /** Vega-Lite specification in, SVG text out: drawn without a browser. Not what a chart shows. */
-import { createHash } from "node:crypto";
 import type { TopLevelSpec } from "vega-lite";
 import { escapeMarkup } from "./escape.ts";
 import { DARK_STYLE, VEGA_CONFIG } from "./theme.ts";
 
 /**
  * One self-contained `<svg>` that may stand in a file of its own or inside a page beside others: no script, no
- * outside reference, identifiers of its own, and a dark variant. `description` is read to those who cannot see it.
+ * outside reference, no identifiers that could clash, and a dark variant. `description` is read to those who cannot see it.
  */
 export async function renderSvg(specification: object, description: string): Promise<string> {
   // Loaded here: a command that draws nothing should not wait for them.
@@ -22,7 +21,6 @@ export async function renderSvg(specification: object, description: string): Pro
 }
 
 function finish(svg: string, description: string): string {
-  const prefix = createHash("sha256").update(svg).digest("hex").slice(0, 8);
   const opening = /^<svg[^>]*viewBox="([\d. -]+)"[^>]*>/.exec(svg);
   if (opening === null) throw new Error("Vega's SVG has no viewBox");
   const [, , width = "0", height = "0"] = opening[1]!.split(" ");
@@ -30,5 +28,5 @@ function finish(svg: string, description: string): string {
     `<svg xmlns="http://www.w3.org/2000/svg" class="lorasa-plot" role="img" viewBox="${opening[1]}" ` +
     `width="${width}" height="${height}" style="max-width:100%;height:auto">` +
     `<title>${escapeMarkup(description)}</title><style>${DARK_STYLE}</style>`;
-  return head + svg.slice(opening[0].length).replace(/\bid="|url\(#/g, (found) => `${found}${prefix}-`);
+  return head + svg.slice(opening[0].length);
 }

@@ -27,11 +27,12 @@ export const FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', 
 export const VEGA_CONFIG = {
   background: "transparent",
   aria: false,
+  padding: 0,
   font: FONT,
   view: { stroke: null },
   title: {
     anchor: "start",
-    frame: "group",
+    frame: "bounds",
     fontSize: 15,
     fontWeight: 600,
     color: INK.text.light,

@@ -77,36 +77,41 @@ const binary =
   (run: (a: tf.Tensor, b: tf.Tensor) => tf.Tensor) =>
   ({ x }: Call): Tensors => [run(x[0]!, x[1]!)];
 
+/** For operators whose autodiff does not undo broadcasting. */
+const spreadBinary = (run: (a: tf.Tensor, b: tf.Tensor) => tf.Tensor): ((call: Call) => Tensors) =>
+  binary((a, b) => run(broadcast(a, b.shape), broadcast(b, a.shape)));
+
 const EXECUTORS = {
   Abs: unary(tf.abs),
   Add: binary(tf.add),
   And: binary(tf.logicalAnd),
   ArgMax: (call) => {
     const axis = axisOf(call);
-    const index = tf.argMax(call.x[0]!, axis);
+    const index = flat((x) => tf.argMax(x, axis), call.x[0]!);
     return [int(call, "keepdims", 1) === 1 ? tf.expandDims(index, axis) : index];
   },
   Cast: (call) => [tf.cast(call.x[0]!, TENSOR_TYPES[castType(int(call, "to", 1))])],
   // Bounds may be inputs of the graph, so not `clipByValue`; at a bound the gradient goes to x, as there.
   Clip: ({ x }) => {
-    const raised = x[1] ? tf.maximum(x[0]!, x[1]) : x[0]!;
-    return [x[2] ? tf.minimum(raised, x[2]) : raised];
+    const spread = (bound: tf.Tensor): tf.Tensor => tf.broadcastTo(bound, x[0]!.shape);
+    const raised = x[1] ? tf.maximum(x[0]!, spread(x[1])) : x[0]!;
+    return [x[2] ? tf.minimum(raised, spread(x[2])) : raised];
   },
   Concat: (call) => [tf.concat([...call.x], axisOf(call))],
   Div: binary(tf.div),
-  Equal: binary(tf.equal),
+  Equal: binary((a, b) => flat(tf.equal, a, b)),
   Exp: unary(tf.exp),
   Expand: (call) => [broadcast(call.x[0]!, whole(call, 1))],
   Gather: (call) => [gather(call.x[0]!, call.x[1]!, axisOf(call, 0))],
-  Greater: binary(tf.greater),
+  Greater: binary((a, b) => flat(tf.greater, a, b)),
   Identity: unary(tf.clone),
   LayerNormalization: layerNormalization,
-  Less: binary(tf.less),
+  Less: binary((a, b) => flat(tf.less, a, b)),
   Log: unary(tf.log),
   LogSoftmax: (call) => [tf.sub(call.x[0]!, tf.logSumExp(call.x[0]!, axisOf(call), true))],
   MatMul: binary(matMul),
-  Max: binary(tf.maximum),
-  Min: binary(tf.minimum),
+  Max: spreadBinary(tf.maximum),
+  Min: spreadBinary(tf.minimum),
   Mul: binary(tf.mul),
   Neg: unary(tf.neg),
   Not: unary(tf.logicalNot),
@@ -164,6 +169,14 @@ const EXECUTORS = {
   },
   Where: ({ x }) => [tf.where(x[0]!, x[1]!, x[2]!)],
 } as const satisfies Record<OpName, (call: Call) => Tensors>;
+
+/** An operator with a gradient of zero, where TensorFlow.js has none and would throw. */
+function flat(run: (...x: tf.Tensor[]) => tf.Tensor, ...inputs: tf.Tensor[]): tf.Tensor {
+  return tf.customGrad((...args) => {
+    const x = args.slice(0, inputs.length) as tf.Tensor[];
+    return { value: run(...x), gradFunc: () => x.map((input) => tf.zerosLike(input)) };
+  })(...inputs);
+}
 
 /** Normalised over the last axes, and the moments as ONNX gives them: mean and 1/√(variance + ε). */
 function layerNormalization(call: Call): Tensors {

@@ -67,9 +67,11 @@ export class Simulation {
     return this.#controls;
   }
 
-  /** Everything as the model describes it, at time zero and at rest. */
+  /** Everything as the model describes it, at rest. */
   reset(): void {
     this.#mujoco.mj_resetData(this.#model, this.#data);
+    // One step past zero, so that a clock that MuJoCo sets back is always behind: see step.
+    this.#data.time = this.#timestep;
   }
 
   /** Computes what follows from positions and velocities after they were written. */
@@ -85,7 +87,7 @@ export class Simulation {
     const mujoco = this.#mujoco;
     const before = this.#data.time;
     for (let i = 0; i < count; i++) mujoco.mj_step(this.#model, this.#data);
-    // MuJoCo answers a number that is not finite or above 1e10 by a reset, which shows in its clock.
+    // MuJoCo answers a number that is not finite or above 1e10 by a reset of its own, clock included.
     return this.#data.time > before + (count - 0.5) * this.#timestep;
   }
 
