@@ -29,7 +29,9 @@ export function readBody(request: IncomingMessage, limitBytes: number): Promise<
     });
     request.on("end", () => resolve(chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, bytes)));
     request.on("error", () => reject(cutOff()));
-    request.on("close", () => reject(cutOff()));
+    request.on("close", () => {
+      if (!request.readableEnded) reject(cutOff());
+    });
   });
 }
 

@@ -3,9 +3,6 @@ import type { ServerResponse } from "node:http";
 import { LorasaError } from "../src/base/errors.ts";
 import type { EncodedReply } from "./protocol/response.ts";
 
-/** Replies below this are joined into one write. */
-const JOIN_BYTES = 64 * 1024;
-
 export function sendJson(response: ServerResponse, value: unknown, status = 200): void {
   const text = JSON.stringify(value);
   response.writeHead(status, {
@@ -21,23 +18,19 @@ export function sendText(response: ServerResponse, contentType: string, text: st
 }
 
 /** An inference reply; the header that says where its JSON ends is set only when bytes follow. */
-export function sendInferReply(response: ServerResponse, { parts, bytes, jsonLength }: EncodedReply): void {
-  response.writeHead(
-    200,
-    jsonLength === undefined
-      ? { "Content-Type": "application/json", "Content-Length": bytes }
-      : {
-          "Content-Type": "application/octet-stream",
-          "Inference-Header-Content-Length": jsonLength,
-          "Content-Length": bytes,
-        },
-  );
-  if (parts.length === 1) response.end(parts[0]);
-  else if (bytes < JOIN_BYTES) response.end(Buffer.concat(parts, bytes));
-  else {
-    for (const part of parts) response.write(part);
-    response.end();
+export function sendInferReply(response: ServerResponse, { json, jsonBytes, tensors }: EncodedReply): void {
+  if (tensors.length === 0) {
+    response.writeHead(200, { "Content-Type": "application/json", "Content-Length": jsonBytes });
+    response.end(json);
+    return;
   }
+  const body = Buffer.concat([Buffer.from(json), ...tensors]);
+  response.writeHead(200, {
+    "Content-Type": "application/octet-stream",
+    "Inference-Header-Content-Length": jsonBytes,
+    "Content-Length": body.length,
+  });
+  response.end(body);
 }
 
 /** Status and text of an error. What is not the client's doing is told by its code alone. */

@@ -7,7 +7,7 @@ import { rowSizes, type RowSizes } from "./policy-tensors.ts";
 export type OwnWidth = (sizes: RowSizes) => number;
 
 /** Agent of a row of a request. */
-export function agentOfRow(agents: RowAgents, row: number, team: number): number {
+function agentOfRow(agents: RowAgents, row: number, team: number): number {
   if (agents.kind === "team") return row % team;
   return agents.kind === "tagged" ? agents.index[row]! : agents.agent;
 }

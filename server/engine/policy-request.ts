@@ -44,13 +44,16 @@ export function checkRequest(addressee: Addressee, inputs: Inputs): CheckedReque
   const features: Partial<Record<PolicyInput, RowBlock>> = {};
   features.obs = readFeature("obs", inputs, leading, sizes, tagged);
   checkRowLimit(rowCount(agents, team));
-  for (const name of accepts) features[name] ??= readFeature(name, inputs, leading, sizes, tagged);
+  for (const name of accepts) {
+    const block = features[name] ?? readFeature(name, inputs, leading, sizes, tagged);
+    features[name] = withoutPadding(name, block, manifest, agents);
+  }
   if (features.action_mask) checkMask(features.action_mask);
   return { leading, rows: { agents, team, features, answered: sizes } };
 }
 
-/** Inputs that a request to this addressee may hold, for messages and metadata. */
-export function acceptedNames({ agent, accepts }: Addressee): readonly string[] {
+/** Inputs that a request to this addressee may hold, for messages. */
+function acceptedNames({ agent, accepts }: Addressee): readonly string[] {
   return agent === undefined ? [...accepts, "agent"] : accepts;
 }
 

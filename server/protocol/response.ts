@@ -12,11 +12,12 @@ export interface InferReply {
   readonly outputs: readonly { readonly tensor: WireTensor; readonly binary: boolean }[];
 }
 
-/** A reply as bytes in order; `jsonLength` is set only when bytes of tensors follow the JSON. */
+/** A reply: its JSON, then the bytes of the tensors that were asked for as binary, in order. */
 export interface EncodedReply {
-  readonly parts: readonly Uint8Array[];
-  readonly bytes: number;
-  readonly jsonLength?: number;
+  readonly json: string;
+  /** Length of the JSON in UTF-8. */
+  readonly jsonBytes: number;
+  readonly tensors: readonly Uint8Array[];
 }
 
 /** Fields in the order id (when not empty), model_name, model_version, parameters (when any), outputs. */
@@ -29,10 +30,8 @@ export function encodeInferReply(reply: InferReply): EncodedReply {
     tensors.push(bytes);
     return `${head},"parameters":{"binary_data_size":${bytes.length}}}`;
   });
-  const json = Buffer.from(`${replyHead(reply)}"outputs":[${outputs.join(",")}]}`);
-  const parts = [json, ...tensors];
-  const bytes = parts.reduce((sum, part) => sum + part.length, 0);
-  return tensors.length === 0 ? { parts, bytes } : { parts, bytes, jsonLength: json.length };
+  const json = `${replyHead(reply)}"outputs":[${outputs.join(",")}]}`;
+  return { json, jsonBytes: Buffer.byteLength(json), tensors };
 }
 
 function replyHead(reply: InferReply): string {

@@ -1,7 +1,9 @@
 /** Numbers as a person reads them: on a terminal, in a table, on an axis. Not for files that a program reads. */
 
-/** Digits that carry meaning in a rounded number. */
-const DIGITS = 3;
+/** How many digits of a number carry meaning: 3 unless said otherwise. Trailing zeros are never written. */
+export interface Precision {
+  readonly digits?: number;
+}
 
 const METRIC = [
   [1e9, "G"],
@@ -9,31 +11,32 @@ const METRIC = [
   [1e3, "k"],
 ] as const;
 const BINARY = [
-  [2 ** 40, "TiB"],
-  [2 ** 30, "GiB"],
-  [2 ** 20, "MiB"],
-  [2 ** 10, "KiB"],
+  [2 ** 40, " TiB"],
+  [2 ** 30, " GiB"],
+  [2 ** 20, " MiB"],
+  [2 ** 10, " KiB"],
 ] as const;
 const SECONDS = [
-  [60e6, "min"],
-  [1e6, "s"],
-  [1e3, "ms"],
+  [60e6, " min"],
+  [1e6, " s"],
+  [1e3, " ms"],
 ] as const;
 
-/** `12.3k`, `4.5M`, `950`, `0.012`; at most three digits that carry meaning, none of them a trailing zero. */
-export function formatCount(count: number): string {
-  return withUnit(count, METRIC, "", "");
+/** `12.3k`, `4.5M`, `950`, `0.012`. */
+export function formatCount(count: number, { digits = 3 }: Precision = {}): string {
+  return withUnit(count, METRIC, "", digits);
 }
 
 /** `1.5 MiB`, `512 B`: powers of 1024. */
-export function formatBytes(bytes: number): string {
-  return withUnit(bytes, BINARY, "B", " ");
+export function formatBytes(bytes: number, { digits = 3 }: Precision = {}): string {
+  return withUnit(bytes, BINARY, " B", digits);
 }
 
 /** A time in microseconds as `850 ns`, `12.3 µs`, `4.5 ms`, `6 s` or `2 min`. */
-export function formatMicroseconds(microseconds: number): string {
-  if (microseconds !== 0 && Math.abs(microseconds) < 0.9995) return `${rounded(microseconds * 1e3)} ns`;
-  return withUnit(microseconds, SECONDS, "µs", " ");
+export function formatMicroseconds(microseconds: number, { digits = 3 }: Precision = {}): string {
+  const size = Math.abs(Number(microseconds.toPrecision(digits)));
+  if (size > 0 && size < 1) return `${rounded(microseconds * 1e3, digits)} ns`;
+  return withUnit(microseconds, SECONDS, " µs", digits);
 }
 
 /** Seconds as `h:mm:ss`; `0:00:00` at least. */
@@ -57,18 +60,18 @@ function withUnit(
   value: number,
   units: readonly (readonly [number, string])[],
   smallest: string,
-  space: string,
+  digits: number,
 ): string {
   if (!Number.isFinite(value)) return notFinite(value);
-  const size = Number(Math.abs(value).toPrecision(DIGITS));
+  const size = Number(Math.abs(value).toPrecision(digits));
   const [divisor, unit] = units.find(([least]) => size >= least) ?? [1, smallest];
-  return `${rounded(value / divisor)}${unit === "" ? "" : space + unit}`;
+  return `${rounded(value / divisor, digits)}${unit}`;
 }
 
-function rounded(value: number): string {
-  const near = Number(value.toPrecision(DIGITS));
-  const text = Math.abs(near) >= 1e-4 || near === 0 ? String(Math.abs(near)) : Math.abs(near).toExponential();
-  return near < 0 ? `−${text}` : text;
+function rounded(value: number, digits: number): string {
+  const size = Math.abs(Number(value.toPrecision(digits)));
+  const text = size >= 1e-4 || size === 0 ? String(size) : size.toExponential();
+  return value < 0 ? `−${text}` : text;
 }
 
 function notFinite(value: number): string {

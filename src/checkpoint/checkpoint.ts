@@ -15,7 +15,7 @@ import type { HostTensor } from "../base/tensor.ts";
 import type { Adapter } from "./adapter.ts";
 import { type AdapterFileOptions, CONFIG_FILE, encodeAdapter, parseAdapter, TENSORS_FILE } from "./peft.ts";
 import { NAME_PATTERN } from "./repository.ts";
-import { decodeSafetensors, encodeSafetensors } from "./safetensors.ts";
+import { checkFinite, decodeSafetensors, encodeSafetensors } from "./safetensors.ts";
 
 export const MANIFEST_FILE = "lorasa.json";
 export const BACKBONE_FILE = "backbone.safetensors";
@@ -49,7 +49,7 @@ export function backboneIdentity(tensors: ReadonlyMap<string, HostTensor>): stri
 /**
  * Writes a checkpoint whole, replacing the one that is there; the old one stays when this fails.
  * @throws LORASA_NAME for a name that cannot be a file's; LORASA_ADAPTER for an adapter of another backbone;
- *   LORASA_EXISTS when the folder holds something else; LORASA_DISK.
+ *   LORASA_NOT_FINITE for a tensor that diverged; LORASA_EXISTS when the folder holds something else; LORASA_DISK.
  */
 export function writeCheckpoint(
   directory: string,
@@ -59,6 +59,7 @@ export function writeCheckpoint(
   const contents = new Map<string, Uint8Array>();
   for (const [name, map] of Object.entries(tensors)) {
     if (!TENSORS_NAME.test(name)) throw badName(name, "<name>.safetensors");
+    checkFinite(map, `checkpoint ${directory}, ${name}`);
     contents.set(name, encodeSafetensors(map));
   }
   for (const [agent, adapter] of Object.entries(adapters)) {

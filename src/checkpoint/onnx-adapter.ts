@@ -9,8 +9,8 @@
 import { Builder } from "flatbuffers";
 import { LorasaError } from "../base/errors.ts";
 import {
-  type DType,
   DTYPES,
+  type DType,
   elementCount,
   formatDims,
   type HostTensor,

@@ -108,12 +108,27 @@ export function exactPattern(layer: string): string {
   return `^${layer.replace(/[.-]/g, "\\$&")}`;
 }
 
+/**
+ * Value of the first pattern that matches. A parsed object has keys that look like numbers first, wherever the file
+ * had them, so where the order decides and is lost the file is refused.
+ */
 function firstMatch(
   patterns: Readonly<Record<string, number>> | null | undefined,
   layer: string,
   what: string,
 ): number | undefined {
-  return Object.entries(patterns ?? {}).find(([pattern]) => matchesPattern(pattern, layer, what))?.[1];
+  const matches = Object.entries(patterns ?? {}).filter(([pattern]) => matchesPattern(pattern, layer, what));
+  const [first] = matches;
+  const other = matches.find(([, value]) => value !== first?.[1]);
+  if (first && other && /^[0-9]+$/.test(first[0])) {
+    throw new LorasaError("LORASA_ADAPTER", {
+      asked: `${what}, layer ${layer}`,
+      expected: "patterns that agree",
+      received: `${quoted(first[0])} and ${quoted(other[0])} with other values`,
+      mend: "name the layers in full",
+    });
+  }
+  return first?.[1];
 }
 
 /**

@@ -10,13 +10,13 @@
  */
 import { existsSync } from "node:fs";
 import { basename, join } from "node:path";
-import { replaceDirectory, recoverDirectory } from "../base/directories.ts";
+import { recoverDirectory, replaceDirectory } from "../base/directories.ts";
 import { LorasaError } from "../base/errors.ts";
 import { readFile, readJson, writeFileAtomic } from "../base/files.ts";
 import { type FloatTensor, floatTensor, formatDims, type HostTensor } from "../base/tensor.ts";
 import { type Adapter, checkLayerShapes, type LoraLayer } from "./adapter.ts";
 import { exactPattern, isTargeted, type LoraConfig, parseLoraConfig, resolveLayer } from "./peft-config.ts";
-import { decodeSafetensors, encodeSafetensors } from "./safetensors.ts";
+import { checkFinite, decodeSafetensors, encodeSafetensors } from "./safetensors.ts";
 import { quoted } from "./safetensors-header.ts";
 
 export const CONFIG_FILE = "adapter_config.json";
@@ -39,7 +39,7 @@ export interface AdapterFileOptions {
 /**
  * The two files of an adapter, by name. Layers whose rank or scale differ from `rank` and `alpha / rank` get a
  * line in `rank_pattern` and `alpha_pattern`, so that PEFT computes with the adapter's own.
- * @throws LORASA_ADAPTER for a layer whose name or shapes cannot be written.
+ * @throws LORASA_ADAPTER for a layer whose name or shapes cannot be written; LORASA_NOT_FINITE.
  */
 export function encodeAdapter(
   adapter: Adapter,
@@ -54,6 +54,7 @@ export function encodeAdapter(
     tensors.set(`base_model.model.${layer.name}.lora_A.weight`, transpose(layer.loraA));
     tensors.set(`base_model.model.${layer.name}.lora_B.weight`, transpose(layer.loraB));
   }
+  checkFinite(tensors, "adapter");
   const config = `${JSON.stringify(adapterConfig(adapter, options), null, 2)}\n`;
   return {
     [CONFIG_FILE]: Buffer.from(config),
@@ -150,10 +151,11 @@ function refusePickle(path: string): void {
   );
 }
 
-/** A zip archive or bare pickle; bytes 4 to 7 of safetensors are zero, the upper half of a header's length. */
+/** A zip archive or bare pickle; read as safetensors, its first bytes are a header of many megabytes. */
 function isPickle(bytes: Uint8Array): boolean {
   const zip = bytes[0] === 0x50 && bytes[1] === 0x4b;
-  return (zip || bytes[0] === 0x80) && bytes.subarray(4, 8).some((byte) => byte !== 0);
+  if (bytes.length < 8 || !(zip || bytes[0] === 0x80)) return false;
+  return new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true) > MAX_HEADER_BYTES;
 }
 
 /**

@@ -1,6 +1,6 @@
 /** The header of a safetensors file: its JSON, with every rule on names and offsets checked. Not the tensors' bytes. */
 import { LorasaError } from "../base/errors.ts";
-import { type DType, DTYPES, elementCount, formatDims } from "../base/tensor.ts";
+import { DTYPES, type DType, elementCount, formatDims } from "../base/tensor.ts";
 
 /** Names of element types in the file, for those that lorasa holds. */
 export const FILE_DTYPES = {

@@ -6,8 +6,8 @@
  */
 import { LorasaError } from "../base/errors.ts";
 import {
-  type DType,
   DTYPES,
+  type DType,
   elementCount,
   firstNonFinite,
   formatDims,
@@ -120,10 +120,9 @@ export function decodeSafetensors(
   const header = parseHeader(text, bytes.length - dataStart, what);
   const tensors = new Map<string, HostTensor>();
   for (const entry of header.entries) {
-    const tensor = copyTensor(bytes, dataStart, entry);
-    if (options.finite) checkFinite(entry.name, tensor, what);
-    tensors.set(entry.name, tensor);
+    tensors.set(entry.name, copyTensor(bytes, dataStart, entry));
   }
+  if (options.finite) checkFinite(tensors, what);
   return { tensors, metadata: header.metadata };
 }
 
@@ -162,17 +161,27 @@ function copyTensor(bytes: Uint8Array, dataStart: number, entry: HeaderEntry): H
   return { dtype: entry.dtype, dims: entry.dims, data };
 }
 
-function checkFinite(name: string, { dtype, data }: HostTensor, what: string): void {
-  let index = -1;
-  if (dtype === "float32" || dtype === "float64") index = firstNonFinite(data as Float32Array | Float64Array);
+/**
+ * Looks for NaN and infinities.
+ * @throws LORASA_NOT_FINITE with the tensor and the index of the first.
+ */
+export function checkFinite(tensors: ReadonlyMap<string, HostTensor>, what: string): void {
+  for (const [name, tensor] of tensors) {
+    const index = nonFiniteIndex(tensor);
+    if (index < 0) continue;
+    throw new LorasaError("LORASA_NOT_FINITE", {
+      asked: `${what}, tensor ${quoted(name)}`,
+      expected: "finite values",
+      received: `${tensor.dtype === "float16" ? "NaN or an infinity" : tensor.data[index]} at index ${index}`,
+    });
+  }
+}
+
+function nonFiniteIndex({ dtype, data }: HostTensor): number {
+  if (dtype === "float32" || dtype === "float64") return firstNonFinite(data as Float32Array | Float64Array);
   // All exponent bits of a float16 set: an infinity or NaN.
-  if (dtype === "float16") index = (data as Uint16Array).findIndex((half) => (half & 0x7c00) === 0x7c00);
-  if (index < 0) return;
-  throw new LorasaError("LORASA_NOT_FINITE", {
-    asked: `${what}, tensor ${quoted(name)}`,
-    expected: "finite values",
-    received: `${dtype === "float16" ? "NaN or an infinity" : data[index]} at index ${index}`,
-  });
+  if (dtype === "float16") return (data as Uint16Array).findIndex((half) => (half & 0x7c00) === 0x7c00);
+  return -1;
 }
 
 function broken(asked: string, expected: string, received: string): LorasaError {

@@ -92,16 +92,16 @@ class HostedVectorEnv implements VectorEnv {
   }
 
   restore(states: readonly Float64Array[]): void {
+    this.#refuseClosed("restore");
     const { saved, savedSize } = this.#host;
     if (states.length !== this.envs || states.some((state) => state.length !== savedSize)) {
       throw new LorasaError("LORASA_SHAPE", {
         asked: `saved environments of ${this.spec.name}`,
         expected: `${this.envs} of ${savedSize} numbers`,
-        received: `${states.length} of ${[...new Set(states.map((state) => state.length))].join(", ")} numbers`,
+        received: `${states.length} of ${[...new Set(states.map(({ length }) => length))].join(" or ")} numbers`,
         mend: "resume with the task and the number of environments that they were saved from",
       });
     }
-    this.#refuseClosed("restore");
     for (const [e, state] of states.entries()) saved.set(state, e * savedSize);
     this.#all("restore", 0);
     this.#failed = false;

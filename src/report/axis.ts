@@ -1,13 +1,13 @@
 /** Domain, ticks and tick labels of a chart's axis, from the values on it; not how it is drawn. */
-import { formatBytes, formatCount, formatMicroseconds } from "../base/format.ts";
+import { formatBytes, formatCount, formatMicroseconds, type Precision } from "../base/format.ts";
 
 /** How an axis's numbers are written. `count`: 12k; `bytes`: 1.5 MiB; `microseconds`: 4.5 ms; `percent` of 1. */
 export const NUMBER_FORMATS = {
   count: formatCount,
   bytes: formatBytes,
   microseconds: formatMicroseconds,
-  percent: (part: number): string => `${formatCount(part * 100)}%`,
-} as const satisfies Record<string, (value: number) => string>;
+  percent: (part: number, precision?: Precision): string => `${formatCount(part * 100, precision)}%`,
+} as const satisfies Record<string, (value: number, precision?: Precision) => string>;
 
 export type NumberFormat = keyof typeof NUMBER_FORMATS;
 
@@ -53,19 +53,21 @@ export function layOutAxis(spec: AxisSpec, values: readonly number[], margin = 0
 
 function linearAxis(spec: AxisSpec, values: readonly number[], margin: number): Axis {
   const domain = linearDomain(values, spec.zero ?? false, margin);
-  const step = niceStep((domain[1] - domain[0]) / TICKS, spec.format ?? "count");
-  // Tolerance: 0.3 / 0.1 is not quite 3.
-  const first = Math.ceil(domain[0] / step - 1e-9);
-  const last = Math.floor(domain[1] / step + 1e-9);
-  const ticks = Array.from({ length: last - first + 1 }, (_, i) =>
-    Number(((first + i) * step).toPrecision(12)),
-  );
+  const ticks = linearTicks(domain, spec.format);
   return {
     domain,
     ticks: labelled(spec, ticks),
     position: (value) => (value - domain[0]) / (domain[1] - domain[0]),
     valueAt: (position) => domain[0] + position * (domain[1] - domain[0]),
   };
+}
+
+function linearTicks([low, high]: readonly [number, number], format: NumberFormat = "count"): number[] {
+  const step = niceStep((high - low) / TICKS, format);
+  // Tolerance: 0.3 / 0.1 is not quite 3.
+  const first = Math.ceil(low / step - 1e-9);
+  const last = Math.floor(high / step + 1e-9);
+  return Array.from({ length: last - first + 1 }, (_, i) => Number(((first + i) * step).toPrecision(12)));
 }
 
 function linearDomain(values: readonly number[], zero: boolean, margin: number): readonly [number, number] {
@@ -83,8 +85,10 @@ function logAxis(spec: AxisSpec, values: readonly number[]): Axis {
   const room = low === high ? 2 : (high / low) ** 0.04;
   const domain = [low / room, high * room] as const;
   const different = [...new Set(values)].sort((a, b) => a - b);
-  const chosen =
-    different.length <= MAX_VALUE_TICKS && spec.format === undefined ? different : logTicks(domain);
+  const few = spec.format === undefined && different.length > 0 && different.length <= MAX_VALUE_TICKS;
+  const powers = few ? different : logTicks(domain, spec.format);
+  // Within less than a factor of two there may be none.
+  const chosen = powers.length > 0 ? powers : linearTicks(domain, spec.format);
   const span = Math.log(domain[1] / domain[0]);
   return {
     domain,
@@ -94,15 +98,17 @@ function logAxis(spec: AxisSpec, values: readonly number[]): Axis {
   };
 }
 
-/** Powers of ten, thinned out where there are many, with 2 and 5 between where there are few. */
-function logTicks([low, high]: readonly [number, number]): number[] {
-  const decades = Math.log10(high / low);
-  const factors = decades < 3 ? [1, 2, 5] : [1];
-  const every = Math.max(1, Math.round(decades / 7));
+/** Powers of ten, thinned out where there are many, with 2 and 5 between where there are few; for bytes, of two. */
+function logTicks([low, high]: readonly [number, number], format: NumberFormat = "count"): number[] {
+  const base = format === "bytes" ? 2 : 10;
+  const logarithm = (value: number): number => Math.log(value) / Math.log(base);
+  const powers = logarithm(high / low);
+  const factors = base === 10 && powers < 3 ? [1, 2, 5] : [1];
+  const every = Math.max(1, Math.round(powers / 7));
   const ticks: number[] = [];
-  for (let power = Math.floor(Math.log10(low)); power <= Math.ceil(Math.log10(high)); power++) {
+  for (let power = Math.floor(logarithm(low)); power <= Math.ceil(logarithm(high)); power++) {
     if (power % every !== 0) continue;
-    for (const factor of factors) ticks.push(Number((factor * 10 ** power).toPrecision(12)));
+    for (const factor of factors) ticks.push(Number((factor * base ** power).toPrecision(12)));
   }
   return ticks.filter((tick) => tick >= low && tick <= high);
 }
@@ -115,9 +121,15 @@ function niceStep(least: number, format: NumberFormat): number {
   return factor * power;
 }
 
+/** Three digits, or as many more as tell the ticks apart. */
 function labelled(spec: AxisSpec, ticks: readonly number[]): { value: number; label: string }[] {
   const format = NUMBER_FORMATS[spec.format ?? "count"];
-  return ticks.map((value) => ({ value, label: format(value) }));
+  let labels: string[] = [];
+  for (let digits = 3; digits <= 12; digits++) {
+    labels = ticks.map((value) => format(value, { digits }));
+    if (new Set(labels).size === ticks.length) break;
+  }
+  return ticks.map((value, i) => ({ value, label: labels[i]! }));
 }
 
 function extent(values: readonly number[], none: readonly [number, number]): readonly [number, number] {

@@ -25,7 +25,7 @@ export interface BarChart {
 
 /** Height in pixels that a bar takes with its share of the gaps. */
 const BAR_STEP = 26;
-const BAR_MARK = { type: "bar", height: { band: 0.86 }, cornerRadiusEnd: 2 };
+const BAR_MARK = { type: "bar", height: { band: 0.86 } };
 
 /** Horizontal bars from 0, each with its value and its series beside it. */
 export function barChart(chart: BarChart): Promise<string> {
@@ -48,7 +48,6 @@ export function barChart(chart: BarChart): Promise<string> {
     layer: [
       { mark: BAR_MARK, encoding: { ...place, x: { field: "value", ...x }, color } },
       {
-        transform: [{ filter: "isValid(datum.low)" }],
         mark: { type: "rule", strokeWidth: 1.5, color: INK.text.light },
         encoding: { ...place, x: { field: "low", ...x }, x2: { field: "high" } },
       },

@@ -5,7 +5,7 @@ import { DARK_STYLE, VEGA_CONFIG } from "./theme.ts";
 
 /**
  * One self-contained `<svg>` that may stand in a file of its own or inside a page beside others: no script, no
- * outside reference, no identifiers that could clash, and a dark variant. `description` is read to those who cannot see it.
+ * outside reference, no identifiers that could clash, and a dark variant. `description` is for those who cannot see.
  */
 export async function renderSvg(specification: object, description: string): Promise<string> {
   // Loaded here: a command that draws nothing should not wait for them.
@@ -28,5 +28,10 @@ function finish(svg: string, description: string): string {
     `<svg xmlns="http://www.w3.org/2000/svg" class="lorasa-plot" role="img" viewBox="${opening[1]}" ` +
     `width="${width}" height="${height}" style="max-width:100%;height:auto">` +
     `<title>${escapeMarkup(description)}</title><style>${DARK_STYLE}</style>`;
-  return head + svg.slice(opening[0].length);
+  return head + svg.slice(opening[0].length).replace(/ d="[^"]*"/g, shortened);
+}
+
+/** Path coordinates to a hundredth of a pixel. */
+function shortened(path: string): string {
+  return path.replace(/\d+\.\d{3,}/g, (number) => String(Number(Number(number).toFixed(2))));
 }

@@ -33,7 +33,7 @@ export function writeTable({ columns, rows }: Table): WrittenTable {
   return {
     titles: columns.map(({ title }) => title),
     rows: rows.map((row) => columns.map((column, i) => writeCell(row[i] ?? null, column))),
-    numeric: columns.map((_, i) => rows.length > 0 && rows.every((row) => typeof (row[i] ?? 0) === "number")),
+    numeric: columns.map((_, i) => rows.every((row) => typeof (row[i] ?? 0) === "number")),
   };
 }
 

@@ -27,7 +27,8 @@ export const FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', 
 export const VEGA_CONFIG = {
   background: "transparent",
   aria: false,
-  padding: 0,
+  // Below, room for descenders.
+  padding: { left: 0, top: 0, right: 0, bottom: 4 },
   font: FONT,
   view: { stroke: null },
   title: {

@@ -1,6 +1,7 @@
 /** Tensors and an adapter, always the same, for the file formats: written by the fixture script, read by tests. */
-import { floatTensor, type HostTensor } from "../../src/base/tensor.ts";
+
 import { Random } from "../../src/base/random.ts";
+import { floatTensor, type HostTensor } from "../../src/base/tensor.ts";
 import type { Adapter, LoraLayer } from "../../src/checkpoint/adapter.ts";
 
 /** One tensor of each element type, a scalar, an empty one, and names that need care. */

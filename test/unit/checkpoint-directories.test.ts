@@ -22,7 +22,7 @@ const put =
     mkdirSync(join(folder, "inner"));
     writeFileSync(join(folder, "inner", "value"), text);
   };
-const valueOf = (path: string): string => readFileSync(join(path, "inner", "value"), "utf8");
+const contentsOf = (path: string): string => readFileSync(join(path, "inner", "value"), "utf8");
 
 test("a directory is created with its parents, then replaced whole, and nothing is left beside it", (t) => {
   const root = temporaryFolder(t);
@@ -32,39 +32,40 @@ test("a directory is created with its parents, then replaced whole, and nothing 
     writeFileSync(join(folder, "only-old"), "");
   });
   replaceDirectory(path, put("new"));
-  assert.equal(valueOf(path), "new");
+  assert.equal(contentsOf(path), "new");
   assert.deepEqual(readdirSync(path), ["inner"]);
   assert.deepEqual(readdirSync(join(root, "deep")), ["run"]);
 });
 
 /** What can go wrong while the new directory is written, each with the code that is thrown. */
-const FAILURES: [what: string, fill: (folder: string) => void, code: LorasaError["code"], message: RegExp][] = [
+const FAILURES: [what: string, fill: (folder: string) => void, code: LorasaError["code"], message: RegExp][] =
   [
-    "a full disk",
-    (folder) => {
-      put("half")(folder);
-      // The kernel's own ENOSPC: every write to this device fails with it.
-      symlinkSync("/dev/full", join(folder, "weights"));
-      writeFileSync(join(folder, "weights"), "x");
-    },
-    "LORASA_DISK",
-    /no space left on the device; free some space/,
-  ],
-  [
-    "a vanished folder",
-    (folder) => renameSync(folder, `${folder}.away`),
-    "LORASA_DISK",
-    /no such file or folder/,
-  ],
-  [
-    "an error of lorasa",
-    () => {
-      throw new LorasaError("LORASA_SHAPE", { asked: "tensor" });
-    },
-    "LORASA_SHAPE",
-    /^tensor$/,
-  ],
-];
+    [
+      "a full disk",
+      (folder) => {
+        put("half")(folder);
+        // The kernel's own ENOSPC: every write to this device fails with it.
+        symlinkSync("/dev/full", join(folder, "weights"));
+        writeFileSync(join(folder, "weights"), "x");
+      },
+      "LORASA_DISK",
+      /no space left on the device; free some space/,
+    ],
+    [
+      "a vanished folder",
+      (folder) => renameSync(folder, `${folder}.away`),
+      "LORASA_DISK",
+      /no such file or folder/,
+    ],
+    [
+      "an error of lorasa",
+      () => {
+        throw new LorasaError("LORASA_SHAPE", { asked: "tensor" });
+      },
+      "LORASA_SHAPE",
+      /^tensor$/,
+    ],
+  ];
 
 for (const [what, fill, code, message] of FAILURES) {
   const skip = what === "a full disk" && !existsSync("/dev/full") ? "needs /dev/full" : false;
@@ -73,7 +74,7 @@ for (const [what, fill, code, message] of FAILURES) {
     const path = join(root, "run");
     replaceDirectory(path, put("old"));
     assertFails(() => replaceDirectory(path, fill), code, message);
-    assert.equal(valueOf(path), "old");
+    assert.equal(contentsOf(path), "old");
     assert.deepEqual(
       readdirSync(root).filter((name) => !name.endsWith(".away")),
       ["run"],
@@ -109,7 +110,7 @@ test("the old directory is put back when either rename fails", (t) => {
     replaceDirectory(path, put("old"));
     const replace = (): void => replaceDirectory(path, put("new"), { rename: failing(at) });
     assertFails(replace, "LORASA_DISK", /no space left/, `rename ${at}`);
-    assert.equal(valueOf(path), "old");
+    assert.equal(contentsOf(path), "old");
     assert.deepEqual(readdirSync(root), ["run"]);
   }
 });
@@ -125,7 +126,7 @@ test("a reader that recovers between the two renames does not stop the writer", 
     renameSync(from, to);
   };
   replaceDirectory(path, put("new"), { rename });
-  assert.equal(valueOf(path), "new");
+  assert.equal(contentsOf(path), "new");
   assert.deepEqual(readdirSync(root), ["run"]);
 });
 
@@ -152,7 +153,7 @@ test("a writer killed between the renames loses nothing: the next reader finds t
   assert.ok(!existsSync(path));
   assert.equal(readdirSync(root).length, 2);
   recoverDirectory(path);
-  assert.equal(valueOf(path), "old");
+  assert.equal(contentsOf(path), "old");
   assert.deepEqual(readdirSync(root), ["run"]);
 });
 
@@ -170,7 +171,7 @@ test("a folder or file that is not ours is not replaced", (t) => {
   mkdirSync(join(root, "empty"));
   replaceDirectory(join(root, "empty"), put("new"), { marker });
   replaceDirectory(join(root, "empty"), put("newer"), { marker });
-  assert.equal(valueOf(join(root, "empty")), "newer");
+  assert.equal(contentsOf(join(root, "empty")), "newer");
   mkdirSync(join(root, "home"));
   writeFileSync(join(root, "home", "letter"), "dear");
   const replaceHome = (): void => replaceDirectory(join(root, "home"), put("new"), { marker });
@@ -186,7 +187,7 @@ test("a link to a directory stays a link", (t) => {
   replaceDirectory(join(root, "first"), put("old"));
   symlinkSync(join(root, "first"), join(root, "latest"));
   replaceDirectory(join(root, "latest"), put("new"));
-  assert.equal(valueOf(join(root, "first")), "new");
+  assert.equal(contentsOf(join(root, "first")), "new");
   assert.deepEqual(readdirSync(root).sort(), ["first", "latest"]);
 });
 

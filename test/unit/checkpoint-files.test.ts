@@ -7,6 +7,7 @@ import type { ErrorCode } from "../../src/base/errors.ts";
 import { sha256 } from "../../src/base/files.ts";
 import { floatTensor } from "../../src/base/tensor.ts";
 import { backboneIdentity, readCheckpoint, writeCheckpoint } from "../../src/checkpoint/checkpoint.ts";
+import { encodeSafetensors } from "../../src/checkpoint/safetensors.ts";
 import { assertFails } from "../helpers/fails.ts";
 import { sampleAdapter, sampleTensors } from "../helpers/format-samples.ts";
 import { temporaryFolder } from "../helpers/temporary-folder.ts";
@@ -132,9 +133,24 @@ const DAMAGE: [what: string, damage: (directory: string) => void, code: ErrorCod
     "LORASA_CHECKSUM",
     /critic\.safetensors: expected \d+ bytes of sha256 [0-9a-f]{16}…/,
   ],
-  ["a truncated file", (d) => writeFileSync(join(d, CONFIG), "{}"), "LORASA_CHECKSUM", /agent_1\/adapter_config/],
-  ["a missing file", (d) => rmSync(join(d, "critic.safetensors")), "LORASA_FILE", /critic\.safetensors: .*none/],
-  ["an extra file", (d) => writeFileSync(join(d, "notes.txt"), ""), "LORASA_FILE", /no other, received notes\.txt/],
+  [
+    "a truncated file",
+    (d) => writeFileSync(join(d, CONFIG), "{}"),
+    "LORASA_CHECKSUM",
+    /agent_1\/adapter_config/,
+  ],
+  [
+    "a missing file",
+    (d) => rmSync(join(d, "critic.safetensors")),
+    "LORASA_FILE",
+    /critic\.safetensors: .*none/,
+  ],
+  [
+    "an extra file",
+    (d) => writeFileSync(join(d, "notes.txt"), ""),
+    "LORASA_FILE",
+    /no other, received notes\.txt/,
+  ],
   ["a link", (d) => symlinkSync("/etc/passwd", join(d, "x.safetensors")), "LORASA_FILE", /a link or device/],
   [
     "a path out of the folder",
@@ -181,7 +197,12 @@ const DAMAGE: [what: string, damage: (directory: string) => void, code: ErrorCod
     "LORASA_ADAPTER",
     /adapter agent\.0: expected backbone/,
   ],
-  ["a forged file", (d) => forge(d, "critic.safetensors", "{}"), "LORASA_FILE", /critic\.safetensors: .*at least 8/],
+  [
+    "a forged file",
+    (d) => forge(d, "critic.safetensors", "{}"),
+    "LORASA_FILE",
+    /critic\.safetensors: .*at least 8/,
+  ],
   ["a forged configuration", (d) => forge(d, CONFIG, "{"), "LORASA_FILE", /expected JSON/],
 ];
 
@@ -196,11 +217,15 @@ test("one damage for each cause is refused by name", (t) => {
   }
 });
 
-test("a weight that is not finite is refused, though its checksum is right", (t) => {
-  const directory = join(temporaryFolder(t), "run");
-  const tensors = { "backbone.safetensors": new Map([["w", floatTensor([1], [Number.NaN])]]) };
-  writeCheckpoint(directory, { ...contents, tensors, adapters: {} });
-  assertFails(() => readCheckpoint(directory, schema), "LORASA_NOT_FINITE", /backbone\.safetensors, tensor "w"/);
+test("a weight that is not finite is neither written over a sound checkpoint nor read", (t) => {
+  const directory = written(t);
+  const critic = new Map([["v", floatTensor([1], [Number.NaN])]]);
+  const message = /critic\.safetensors, tensor "v": .*NaN at index 0/;
+  const tensors = { ...contents.tensors, "critic.safetensors": critic };
+  assertFails(() => writeCheckpoint(directory, { ...contents, tensors }), "LORASA_NOT_FINITE", message);
+  assert.ok(readCheckpoint(directory, schema));
+  forge(directory, "critic.safetensors", encodeSafetensors(critic));
+  assertFails(() => readCheckpoint(directory, schema), "LORASA_NOT_FINITE", message);
 });
 
 test("what cannot be read back is not written", (t) => {

@@ -69,7 +69,11 @@ const BROKEN: [what: string, bytes: Uint8Array, message: RegExp][] = [
   ["not UTF-8", file(Buffer.from([0x7b, 0xff, 0x7d])), /UTF-8/],
   ["not JSON", file("{,}"), /expected JSON/],
   ["text after the object", file("{}x"), /expected JSON/],
-  ["duplicate tensor", file(`{"a":${entry(0, 4)},"a":${entry(0, 4)}}`, 4), /every key once, received "a" twice/],
+  [
+    "duplicate tensor",
+    file(`{"a":${entry(0, 4)},"a":${entry(0, 4)}}`, 4),
+    /every key once, received "a" twice/,
+  ],
   ["duplicate by escape", file(`{"a":${entry(0, 4)},"\\u0061" :${entry(4, 8)}}`, 8), /"a" twice/],
   [
     "duplicate in a tensor",
@@ -88,12 +92,20 @@ const BROKEN: [what: string, bytes: Uint8Array, message: RegExp][] = [
   ["size beyond 2^53", file(`{"a":${entry(0, 4, "[9007199254740993]")}}`, 4), /shape: expected whole sizes/],
   ["overflowing product", file(`{"a":${entry(0, 4, "[4294967296,4294967296]")}}`, 4), /below 2\^53 bytes/],
   ["one offset", file(`{"a":{"dtype":"F32","shape":[1],"data_offsets":[4]}}`, 4), /\[begin, end\]/],
-  ["offset beyond 2^53", file(`{"a":${entry(0, "9007199254740993")}}`, 4), /data_offsets: expected \[begin, end\]/],
+  [
+    "offset beyond 2^53",
+    file(`{"a":${entry(0, "9007199254740993")}}`, 4),
+    /data_offsets: expected \[begin, end\]/,
+  ],
   ["offsets reversed", file(`{"a":${entry(4, 0)}}`, 4), /begin ≤ end/],
   ["size and shape disagree", file(`{"a":${entry(0, 8)}}`, 8), /4 bytes for float32 \[1\], received 8/],
   ["unknown type", file(`{"a":${entry(0, 4, "[1]", '"F31"')}}`, 4), /dtype: expected F32.*received "F31"/],
   ["type as a number", file(`{"a":${entry(0, 4, "[1]", "1")}}`, 4), /dtype: .*received 1/],
-  ["a hole", file(`{"a":${entry(0, 4)},"b":${entry(8, 12)}}`, 12), /"b": .*byte 4, received byte 8 \(a hole\)/],
+  [
+    "a hole",
+    file(`{"a":${entry(0, 4)},"b":${entry(8, 12)}}`, 12),
+    /"b": .*byte 4, received byte 8 \(a hole\)/,
+  ],
   ["a hole at the start", file(`{"a":${entry(4, 8)}}`, 8), /a hole/],
   ["an overlap", file(`{"a":${entry(0, 4)},"b":${entry(2, 6)}}`, 6), /"b".*an overlap/],
   ["truncated data", file(`{"a":${entry(0, 4)},"b":${entry(4, 8)}}`, 6), /"b": .*within 6 bytes.*truncated/],
@@ -103,7 +115,12 @@ const BROKEN: [what: string, bytes: Uint8Array, message: RegExp][] = [
 test("one file for each cause is refused by name", () => {
   for (const [what, bytes, message] of BROKEN) {
     assertFails(() => decodeSafetensors(bytes, "broken.safetensors"), "LORASA_FILE", message, what);
-    assertFails(() => decodeSafetensors(bytes, "broken.safetensors"), "LORASA_FILE", /^broken\.safetensors/, what);
+    assertFails(
+      () => decodeSafetensors(bytes, "broken.safetensors"),
+      "LORASA_FILE",
+      /^broken\.safetensors/,
+      what,
+    );
   }
 });
 
@@ -116,7 +133,11 @@ test("what the format allows is read: trailing spaces, zero sizes at one offset,
 
 test("a type of the format that is not held is refused as such", () => {
   const bytes = file(`{"a":${entry(0, 2, "[1]", '"BF16"')}}`, 2);
-  assertFails(() => decodeSafetensors(bytes, "f"), "LORASA_DTYPE", /tensor "a": .*received BF16; convert it to F32/);
+  assertFails(
+    () => decodeSafetensors(bytes, "f"),
+    "LORASA_DTYPE",
+    /tensor "a": .*received BF16; convert it to F32/,
+  );
 });
 
 test("a long header name is cut in the message", () => {

@@ -23,18 +23,19 @@ const state: ProgressState = {
 };
 
 test("counts, bytes, times and durations as a person reads them", () => {
-  assert.deepEqual([0, 7, 999.6, 1000, 12_345, -4.56e6, 0.01234].map(formatCount), [
-    "0",
-    "7",
-    "1k",
-    "1k",
-    "12.3k",
-    "−4.56M",
-    "0.0123",
-  ]);
-  assert.deepEqual([512, 1536, 3 * 2 ** 20].map(formatBytes), ["512 B", "1.5 KiB", "3 MiB"]);
+  assert.deepEqual(
+    [0, 7, 999.6, 1000, 12_345, -4.56e6, 0.01234].map((count) => formatCount(count)),
+    ["0", "7", "1k", "1k", "12.3k", "−4.56M", "0.0123"],
+  );
+  assert.deepEqual(
+    [512, 1536, 3 * 2 ** 20].map((bytes) => formatBytes(bytes)),
+    ["512 B", "1.5 KiB", "3 MiB"],
+  );
   const times = [0.85, 0.9999, 12.34, 4500, 6e6, 120e6];
-  assert.deepEqual(times.map(formatMicroseconds), ["850 ns", "1 µs", "12.3 µs", "4.5 ms", "6 s", "2 min"]);
+  assert.deepEqual(
+    times.map((time) => formatMicroseconds(time)),
+    ["850 ns", "1 µs", "12.3 µs", "4.5 ms", "6 s", "2 min"],
+  );
   assert.deepEqual([-1, 59.6, 3661].map(formatDuration), ["0:00:00", "0:01:00", "1:01:01"]);
   assert.deepEqual(
     [formatFixed(-1234567.891, 1), formatFixed(-0.01, 1), formatFixed(Number.NaN, 1)],

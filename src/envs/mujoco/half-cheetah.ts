@@ -93,6 +93,7 @@ export const halfCheetah: RobotTask = {
     name: "half-cheetah",
     timestep: 0.01,
     totalMass: 14,
+    scratchMebibytes: 1,
     jointLimits: { solref: [0.02, 1], solimp: [0, 0.8, 0.03] },
     contacts: { solref: [0.02, 1], solimp: [0, 0.8, 0.01], friction: [0.4, 0.1, 0.1] },
     root: {

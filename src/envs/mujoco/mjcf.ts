@@ -6,6 +6,7 @@ export function toMjcf(robot: Robot): string {
   const { jointLimits, contacts, controlRange } = robot;
   return element("mujoco", { model: robot.name }, [
     element("compiler", { angle: "radian", inertiafromgeom: "true", settotalmass: robot.totalMass }),
+    element("size", { memory: `${robot.scratchMebibytes}M` }),
     element("option", { timestep: robot.timestep, gravity: [0, 0, -9.81] }),
     element("default", {}, [
       element("joint", { solreflimit: jointLimits.solref, solimplimit: jointLimits.solimp }),

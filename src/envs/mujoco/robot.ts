@@ -51,6 +51,11 @@ export interface Robot {
   readonly timestep: number;
   /** Kilograms to which the masses of all bodies are scaled together. */
   readonly totalMass: number;
+  /**
+   * MiB of scratch memory of each simulation. MuJoCo drops contacts when it runs out, so many times what the robot is
+   * seen to use; MuJoCo's own choice, over 10 MiB, would let few simulations fit into one thread.
+   */
+  readonly scratchMebibytes: number;
   readonly jointLimits: Softness;
   readonly contacts: Softness & {
     /** Sliding, torsional and rolling. */

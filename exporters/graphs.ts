@@ -1,0 +1,196 @@
+/**
+ * The graphs of an export, one function a layout. All build the same actor; they differ in the binding that hands out
+ * its weights and in how rows and agents are laid out.
+ *
+ * Letters: N agents, E environments, B rows, S adapter slots.
+ */
+import {
+  individualBinding,
+  lowRankBinding,
+  sharedBinding,
+  type AdapterFactors,
+  type AdapterSource,
+  type WeightBinding,
+} from "../models/bindings.ts";
+import { agentId, encodedSize, rowId, teamId } from "../models/observation.ts";
+import { adapterLayers, type Team } from "../models/team.ts";
+import { LorasaError } from "../src/base/errors.ts";
+import { floatTensor } from "../src/base/tensor.ts";
+import { GraphBuilder } from "../src/graph/builder.ts";
+import { finishGraph } from "../src/graph/finish.ts";
+import type { Value } from "../src/graph/value.ts";
+import type { Dim, OnnxModel } from "../src/onnx/model.ts";
+import { graphMetadata } from "./metadata.ts";
+import { policyInputs, policyOutputs, type PolicyInputs, type RowSizes } from "./policy-graph.ts";
+import { agentSource, mergedWeights, stackedSource, type Weights } from "./weights.ts";
+
+/** Operator sets that an export can be written for: 15 is what game engines read, 17 has LayerNormalization. */
+export const OPSETS = [15, 16, 17] as const;
+export const DEFAULT_OPSET = 15;
+
+export interface GraphOptions {
+  /** One of {@link OPSETS} (default 15). */
+  readonly opset?: number;
+  /** Whether the graph takes `noise` and gives `log_prob` and `log_std` (default: the action is the mode). */
+  readonly sampled?: boolean;
+}
+
+/** Names of sizes that are known at run time only. */
+const BATCH = "batch";
+const ENVS = "envs";
+const SLOTS = "slots";
+
+/**
+ * An ordinary network of one agent: its own observation and action lengths, no adapters.
+ * @throws LORASA_CONFIG for an operator set that is not supported.
+ */
+export function mergedGraph(
+  team: Team,
+  agent: number,
+  options: GraphOptions = {},
+  weights: Weights = mergedWeights(team),
+): OnnxModel {
+  const own = team.agents[agent]!;
+  const g = builder(options);
+  const sizes = { leading: [BATCH], observation: own.observationSize, action: own.actionSize };
+  const inputs = policyInputs(g, team.actor, sizes, options.sampled ?? false);
+  policyOutputs(g, team.actor, inputs, {
+    binding: sharedBinding(agentSource(weights, agent)),
+    id: agentId(g, team.actor.encoder, agent),
+    own: undefined,
+  });
+  return finishGraph(g, `policy of ${own.name}`, graphMetadata(team, "merged", options, agent));
+}
+
+/** All merged agents in one graph: rows [N, E, …], padded to the longest agent. */
+export function stackedGraph(
+  team: Team,
+  options: GraphOptions = {},
+  weights: Weights = mergedWeights(team),
+): OnnxModel {
+  const g = builder(options);
+  const shared = team.sharing.kind === "shared";
+  const binding = shared
+    ? sharedBinding(agentSource(weights, 0))
+    : individualBinding(stackedSource(weights));
+  addTeam(g, team, teamInputs(g, team, options), binding);
+  return finishGraph(g, "policy of the team", graphMetadata(team, "stacked", options));
+}
+
+/**
+ * The backbone with every agent's adapter as inputs: rows [N, E, …], adapters [N, in, r] and [N, r, out].
+ * @throws LORASA_CONFIG for a team without adapters.
+ */
+export function teamGraph(team: Team, options: GraphOptions = {}): OnnxModel {
+  const g = builder(options);
+  const inputs = teamInputs(g, team, options);
+  addTeam(g, team, inputs, factoredBinding(g, team, "agents"));
+  return finishGraph(g, "backbone, a row of adapters an agent", graphMetadata(team, "team", options));
+}
+
+/**
+ * The backbone over rows of any agents: `agent` int64 [B] names each row's agent and `slot` int64 [B] its adapter in
+ * a bank [S, in, r] and [S, r, out]. Indices are not checked in the graph: ONNX Runtime wraps −1.
+ * @throws LORASA_CONFIG for a team without adapters.
+ */
+export function rowsGraph(team: Team, options: GraphOptions = {}): OnnxModel {
+  const g = builder(options);
+  const inputs = policyInputs(g, team.actor, paddedSizes(team, [BATCH]), options.sampled ?? false);
+  const agent = g.input("agent", "int64", [BATCH]);
+  const slot = g.input("slot", "int64", [BATCH]);
+  const own = ownActions(g, team);
+  policyOutputs(g, team.actor, inputs, {
+    binding: factoredBinding(g, team, "slots", slot),
+    id: rowId(g, team.actor.encoder, agent),
+    own: own && g.gather(own, agent),
+  });
+  return finishGraph(g, "backbone, an adapter slot a row", graphMetadata(team, "rows", options));
+}
+
+/**
+ * The backbone with one agent's adapter as inputs in Olive's names, and `agent_id` float32 [1, N], its one-hot row:
+ * an `.onnx_adapter` file holds both.
+ * @throws LORASA_CONFIG for a team without adapters.
+ */
+export function singleGraph(team: Team, options: GraphOptions = {}): OnnxModel {
+  const g = builder(options);
+  const { encoder } = team.actor;
+  const inputs = policyInputs(g, team.actor, paddedSizes(team, [BATCH]), options.sampled ?? false);
+  const row = g.input("agent_id", "float32", [1, encoder.agents]);
+  const own = ownActions(g, team);
+  const front = floatTensor([1, encodedSize(encoder) - encoder.agents]);
+  policyOutputs(g, team.actor, inputs, {
+    binding: factoredBinding(g, team, "one"),
+    id: encoder.agentId ? g.concat([g.constant("front", front), row], 1) : undefined,
+    own: own && g.matMul(row, own),
+  });
+  return finishGraph(g, "backbone, one adapter", graphMetadata(team, "single", options));
+}
+
+function builder({ opset = DEFAULT_OPSET }: GraphOptions): GraphBuilder {
+  if (OPSETS.some((known) => known === opset)) return new GraphBuilder(opset);
+  throw new LorasaError("LORASA_CONFIG", {
+    asked: "export, opset",
+    expected: OPSETS.join(", "),
+    received: `${opset}`,
+    mend: "15 is read by the most engines",
+  });
+}
+
+function paddedSizes(team: Team, leading: readonly Dim[]): RowSizes {
+  return { leading, observation: team.actor.encoder.size, action: team.actor.head.size };
+}
+
+function teamInputs(g: GraphBuilder, team: Team, { sampled = false }: GraphOptions): PolicyInputs {
+  return policyInputs(g, team.actor, paddedSizes(team, [team.agents.length, ENVS]), sampled);
+}
+
+function addTeam(g: GraphBuilder, team: Team, inputs: PolicyInputs, binding: WeightBinding): void {
+  const own = ownActions(g, team);
+  policyOutputs(g, team.actor, inputs, {
+    binding,
+    id: teamId(g, team.actor.encoder),
+    own: own && g.unsqueeze(own, [1]),
+  });
+}
+
+/** Constants of the backbone and required inputs for the adapters, the scale folded into lora_B by who feeds them. */
+function factoredBinding(
+  g: GraphBuilder,
+  team: Team,
+  layout: AdapterSource["layout"],
+  slot?: Value,
+): WeightBinding {
+  requireAdapters(team);
+  const leading = { agents: [team.agents.length], slots: [SLOTS], one: [] }[layout];
+  const inputs = new Map<string, AdapterFactors>();
+  for (const layer of adapterLayers(team)) {
+    const loraA = g.input(`${layer.name}.lora_A.weight`, "float32", [...leading, layer.in, layer.rank]);
+    const loraB = g.input(`${layer.name}.lora_B.weight`, "float32", [...leading, layer.rank, layer.out]);
+    inputs.set(layer.name, { loraA, loraB });
+  }
+  const backbone = agentSource({ layout: team.parameters.backbone, flat: team.backbone }, 0);
+  const factors: AdapterSource["factors"] = (_, layer) => inputs.get(layer.name);
+  return lowRankBinding(backbone, { layout, scale: 1, factors, ...(slot && { slot }) });
+}
+
+/** @throws LORASA_CONFIG. */
+function requireAdapters(team: Team): void {
+  if (team.sharing.kind === "low-rank") return;
+  throw new LorasaError("LORASA_CONFIG", {
+    asked: "a factored export",
+    expected: "a team with low-rank adapters",
+    received: `a team of ${team.sharing.kind} weights`,
+    mend: "export it with --mode merged or stacked",
+  });
+}
+
+/** float32 [N, K]: 1 for the actions that an agent has; nothing where all agents have K. */
+function ownActions(g: GraphBuilder, team: Team): Value | undefined {
+  const { size } = team.actor.head;
+  if (team.agents.every(({ actionSize }) => actionSize === size)) return undefined;
+  const table = team.agents.flatMap(({ actionSize }) =>
+    Array.from({ length: size }, (_, k) => (k < actionSize ? 1 : 0)),
+  );
+  return g.constant("own_actions", floatTensor([team.agents.length, size], table));
+}

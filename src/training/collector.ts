@@ -1,0 +1,217 @@
+/**
+ * Collects rollouts: while one group of environments simulates, the policy infers for the other. It fills a buffer and
+ * reports finished episodes; what is learnt from them is not its concern.
+ */
+import { floatTensor, type FloatTensor } from "../base/tensor.ts";
+import type { Random } from "../base/random.ts";
+import type { EnvGroup, VectorEnv } from "../envs/vector-contract.ts";
+import type { BoundRun, Session } from "../runtime/session.ts";
+import { chunkOffset, copyRows, rowOffset, type RolloutBuffer, type RolloutShape } from "./rollout-buffer.ts";
+
+/** A finished episode. */
+export interface Episode {
+  readonly return: number;
+  readonly length: number;
+}
+
+export interface CollectorOptions {
+  /** An acting graph with critic and noise, for the environments of one group. */
+  readonly session: Session;
+  readonly vectorEnv: VectorEnv;
+  readonly shape: RolloutShape;
+  readonly discrete: boolean;
+}
+
+/** One group's private tensors: ONNX Runtime does not read shared memory. */
+interface Half {
+  readonly group: EnvGroup;
+  readonly feeds: Record<string, FloatTensor>;
+  readonly fetches: Record<string, FloatTensor>;
+  run: BoundRun;
+  /** float32 [G]: 0 where the next observation is the first of an episode. */
+  readonly mask: Float32Array;
+}
+
+/** What resuming needs: recurrent states and which observations begin an episode, a group each. */
+export interface CollectorState {
+  readonly groups: readonly Readonly<Record<string, Float32Array>>[];
+}
+
+/** Recurrent states: feed and fetch of each. */
+const STATES = [
+  ["hidden", "hidden_out", "actorHidden"],
+  ["critic_hidden", "critic_hidden_out", "criticHidden"],
+] as const;
+
+export class Collector {
+  readonly #options: CollectorOptions;
+  readonly #halves: readonly Half[];
+  #inferenceMs = 0;
+
+  constructor(options: CollectorOptions) {
+    this.#options = options;
+    this.#halves = options.vectorEnv.groups.map((group) => createHalf(options.session, group));
+  }
+
+  /** Weights float32 [1 or N, P] and [1, P]; kept, not copied. */
+  setParameters(actor: Float32Array, critic: Float32Array): void {
+    const { session } = this.#options;
+    for (const half of this.#halves) {
+      if (half.feeds["parameters"]!.data === actor && half.feeds["critic_parameters"]!.data === critic)
+        continue;
+      half.feeds["parameters"] = { ...half.feeds["parameters"]!, data: actor };
+      half.feeds["critic_parameters"] = { ...half.feeds["critic_parameters"]!, data: critic };
+      half.run = session.bind(half.feeds, half.fetches);
+    }
+  }
+
+  /** Fills the buffer with one rollout from where the environments stand; the noise comes from `random`. */
+  collect(buffer: RolloutBuffer, random: Random): Episode[] {
+    const { vectorEnv, shape } = this.#options;
+    const episodes: Episode[] = [];
+    for (let t = 0; t < shape.steps; t++) {
+      for (const [index, half] of this.#halves.entries()) {
+        if (t > 0) this.#finish(buffer, index, t - 1, episodes);
+        this.#act(half, random);
+        this.#store(buffer, half, t);
+        half.group.actions.set(half.fetches["action"]!.data);
+        vectorEnv.startStep(index);
+      }
+    }
+    for (const [index, half] of this.#halves.entries()) {
+      this.#finish(buffer, index, shape.steps - 1, episodes);
+      this.#bootstrap(buffer, half);
+    }
+    return episodes;
+  }
+
+  /** Milliseconds spent inferring since the last call. */
+  takeInferenceMs(): number {
+    const spent = this.#inferenceMs;
+    this.#inferenceMs = 0;
+    return spent;
+  }
+
+  /** Forgets recurrent states: every environment was reset. */
+  reset(): void {
+    for (const { mask, feeds } of this.#halves) {
+      mask.fill(0);
+      for (const [feed] of STATES) feeds[feed]?.data.fill(0);
+    }
+  }
+
+  state(): CollectorState {
+    return {
+      groups: this.#halves.map(({ mask, feeds }) => ({
+        mask: mask.slice(),
+        ...Object.fromEntries(
+          STATES.flatMap(([feed]) => (feeds[feed] ? [[feed, feeds[feed].data.slice()]] : [])),
+        ),
+      })),
+    };
+  }
+
+  restore({ groups }: CollectorState): void {
+    for (const [index, { mask, feeds }] of this.#halves.entries()) {
+      const saved = groups[index]!;
+      mask.set(saved["mask"]!);
+      for (const [feed] of STATES) if (saved[feed]) feeds[feed]!.data.set(saved[feed]);
+    }
+  }
+
+  #act({ group, feeds, run }: Half, random: Random): void {
+    const start = performance.now();
+    feeds["observations"]!.data.set(group.observations);
+    feeds["state"]!.data.set(group.state);
+    const noise = feeds["noise"]!.data;
+    const { discrete } = this.#options;
+    for (let k = 0; k < noise.length; k++) noise[k] = discrete ? random.gumbel() : random.normal();
+    feeds["action_mask"]?.data.set(group.actionMask);
+    run.run();
+    this.#inferenceMs += performance.now() - start;
+  }
+
+  /** Everything known at step t before the environment answers; then the recurrent states move on. */
+  #store(buffer: RolloutBuffer, { group, feeds, fetches, mask }: Half, t: number): void {
+    const { shape } = this.#options;
+    const { envs, firstEnv } = group;
+    const row = rowOffset(shape, t) + firstEnv;
+    const put = (data: Float32Array, into: Float32Array, width: number): void =>
+      copyRows({ data, rows: envs, at: 0 }, { data: into, rows: buffer.rows, at: row }, envs, width);
+    put(feeds["observations"]!.data, buffer.observations, shape.observationSize);
+    put(feeds["state"]!.data, buffer.state, shape.stateSize);
+    put(fetches["drawn"]!.data, buffer.drawn, shape.drawnSize);
+    put(fetches["log_prob"]!.data, buffer.logProb, shape.drawnSize);
+    put(fetches["value"]!.data, buffer.values, 1);
+    put(group.active, buffer.active, 1);
+    if (shape.maskSize > 0) put(feeds["action_mask"]!.data, buffer.actionMask, shape.maskSize);
+    buffer.mask.set(mask, row);
+    const firstOfChunk = t % shape.chunkLength === 0;
+    for (const [feed, fetch, kept] of STATES) {
+      const state = feeds[feed];
+      if (!state) continue;
+      if (firstOfChunk) {
+        const to = { data: buffer[kept], rows: buffer.chunks, at: chunkOffset(shape, t) + firstEnv };
+        copyRows({ data: state.data, rows: envs, at: 0 }, to, envs, shape[kept]);
+      }
+      state.data.set(fetches[fetch]!.data);
+    }
+    mask.fill(1);
+  }
+
+  /** Takes what the environment answered to step t. */
+  #finish(buffer: RolloutBuffer, index: number, t: number, episodes: Episode[]): void {
+    const half = this.#halves[index]!;
+    const { group, mask, feeds } = half;
+    this.#options.vectorEnv.finishStep(index);
+    const row = rowOffset(this.#options.shape, t) + group.firstEnv;
+    buffer.rewards.set(group.rewards, row);
+    buffer.terminated.set(group.terminated, row);
+    buffer.truncated.set(group.truncated, row);
+    if (this.#options.shape.finalValues && group.truncated.includes(1))
+      this.#storeFinalValues(buffer, half, row);
+    for (let e = 0; e < group.envs; e++) {
+      if (!group.terminated[e] && !group.truncated[e]) continue;
+      episodes.push({ return: group.episodeReturn[e]!, length: group.episodeLength[e]! });
+      mask[e] = 0;
+      for (const [feed] of STATES) clearEnv(feeds[feed], e);
+    }
+  }
+
+  /** Values of the observations where episodes were cut off, with the recurrent state that led there. */
+  #storeFinalValues(buffer: RolloutBuffer, { group, feeds, fetches, run }: Half, row: number): void {
+    feeds["observations"]!.data.set(group.finalObservations);
+    feeds["state"]!.data.set(group.finalState);
+    run.run();
+    const from = { data: fetches["value"]!.data, rows: group.envs, at: 0 };
+    copyRows(from, { data: buffer.finalValues, rows: buffer.rows, at: row }, group.envs, 1);
+  }
+
+  #bootstrap(buffer: RolloutBuffer, { group, feeds, fetches, run }: Half): void {
+    feeds["observations"]!.data.set(group.observations);
+    feeds["state"]!.data.set(group.state);
+    feeds["action_mask"]?.data.set(group.actionMask);
+    run.run();
+    const from = { data: fetches["value"]!.data, rows: group.envs, at: 0 };
+    const to = { data: buffer.bootstrapValues, rows: buffer.shape.envs, at: group.firstEnv };
+    copyRows(from, to, group.envs, 1);
+  }
+}
+
+function createHalf(session: Session, group: EnvGroup): Half {
+  const tensors = (infos: Session["inputs"]): Record<string, FloatTensor> =>
+    Object.fromEntries(infos.map(({ name, shape }) => [name, floatTensor(shape as number[])]));
+  const feeds = tensors(session.inputs);
+  const fetches = tensors(session.outputs);
+  return { group, feeds, fetches, run: session.bind(feeds, fetches), mask: new Float32Array(group.envs) };
+}
+
+/** Zeroes environment e of a state float32 [heads, G, H]. */
+function clearEnv(state: FloatTensor | undefined, e: number): void {
+  if (!state) return;
+  const [heads, envs, width] = state.dims as readonly [number, number, number];
+  for (let head = 0; head < heads; head++) {
+    const start = (head * envs + e) * width;
+    state.data.fill(0, start, start + width);
+  }
+}

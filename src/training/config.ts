@@ -1,0 +1,180 @@
+/** What a training run is told: every setting with its range, and the networks that follow from it. */
+import { z } from "zod";
+import type { LoraConfig } from "../../models/adapters.ts";
+import type { HeadConfig } from "../../models/distributions.ts";
+import type { ActorConfig, BodyConfig, CriticConfig } from "../../models/networks.ts";
+import type { Sharing } from "../../models/policy.ts";
+import { LorasaError } from "../base/errors.ts";
+import type { EnvSpec } from "../envs/contract.ts";
+
+const whole = z.int().positive();
+const fraction = z.number().min(0).max(1);
+
+/** How agents share the actor: `lorasa` is one phase shared and one of adapters. */
+export const SHARING = ["lorasa", "ps", "nps"] as const;
+export const ALGORITHMS = ["mappo"] as const;
+
+export const trainConfig = z.strictObject({
+  env: z.string().min(1).describe("task, such as mujoco/HalfCheetah-2x3"),
+  envOptions: z
+    .record(z.string(), z.union([z.string(), z.number(), z.boolean()]))
+    .describe("options of the task"),
+  algo: z.enum(ALGORITHMS),
+  sharing: z.enum(SHARING).describe("lorasa: shared, then adapters; ps: shared; nps: a network an agent"),
+  seed: z.int().nonnegative(),
+  steps: whole.describe("environment steps over all phases"),
+  switchAt: z
+    .number()
+    .positive()
+    .describe("when adapters start: a fraction of steps up to 1, or a step above 1"),
+  rank: whole,
+  alpha: z.number().positive(),
+  loraZero: z.enum(["loraA", "loraB"]).describe("which factor starts at zero"),
+  excludeLayers: z.array(z.string()).describe("layers without an adapter"),
+  envs: whole.describe("environments stepped at once; an even number"),
+  rolloutLength: whole.describe("steps of each environment between updates"),
+  epochs: whole.describe("passes of the actor over a rollout"),
+  criticEpochs: whole,
+  minibatches: whole,
+  chunkLength: whole.describe("steps of a sequence of a recurrent network; 1 without recurrence"),
+  learningRate: z.number().positive(),
+  criticLearningRate: z.number().positive(),
+  learningRateDecay: z.boolean().describe("falls linearly to zero over the steps"),
+  clipRange: z.number().positive(),
+  entropyCoefficient: z.number().nonnegative(),
+  gamma: fraction,
+  gaeLambda: fraction,
+  maxGradientNorm: z.number().positive(),
+  huberDelta: z.number().positive(),
+  timeLimit: z.enum(["zero-advantage", "bootstrap"]),
+  ratio: z.enum(["product", "per-dimension"]),
+  critic: z
+    .enum(["team", "agent"])
+    .describe("one value for the team, or one an agent (its id beside the state)"),
+  distribution: z.enum(["gaussian", "squashed-gaussian"]).describe("of continuous actions"),
+  agentId: z.boolean().describe("appends the agent's one-hot id to its observation"),
+  standardise: z.boolean().describe("standardises each observation vector by itself"),
+  featureNorm: z.boolean(),
+  hidden: z.array(whole).min(1),
+  activation: z.enum(["relu", "tanh"]),
+  recurrent: z.boolean(),
+  layersAfter: z.int().nonnegative().describe("blocks after the recurrent layer"),
+  evaluateEvery: z.int().nonnegative().describe("steps between deterministic evaluations; 0: none"),
+  evaluationEpisodes: whole,
+  saveEvery: z.int().nonnegative().describe("steps between checkpoints; 0: at switch and end only"),
+});
+
+export type TrainConfig = z.infer<typeof trainConfig>;
+
+/**
+ * Checks a configuration and what its fields mean together.
+ * @throws LORASA_CONFIG naming the field, what it takes and what was given.
+ */
+export function parseTrainConfig(input: unknown, what = "configuration"): TrainConfig {
+  const parsed = trainConfig.safeParse(input);
+  if (!parsed.success) {
+    const [issue] = parsed.error.issues as [z.core.$ZodIssue];
+    const field = issue.path.join(".");
+    throw new LorasaError("LORASA_CONFIG", {
+      asked: field ? `${what}, ${field}` : what,
+      received: issue.message.toLowerCase(),
+    });
+  }
+  const config = parsed.data;
+  const chunks = (config.rolloutLength * config.envs) / chunkLengthOf(config);
+  const together: readonly [boolean, string, string, number][] = [
+    [config.envs % 2 === 0, "envs", "an even number", config.envs],
+    [
+      config.rolloutLength % chunkLengthOf(config) === 0,
+      "rolloutLength",
+      `a multiple of chunkLength ${config.chunkLength}`,
+      config.rolloutLength,
+    ],
+    [
+      chunks % config.minibatches === 0,
+      "minibatches",
+      `a divisor of the ${chunks} sequences of a rollout`,
+      config.minibatches,
+    ],
+    [
+      config.steps >= config.envs * config.rolloutLength,
+      "steps",
+      `at least one rollout, ${config.envs * config.rolloutLength}`,
+      config.steps,
+    ],
+  ];
+  for (const [fits, field, expected, received] of together) {
+    if (!fits)
+      throw new LorasaError("LORASA_CONFIG", {
+        asked: `${what}, ${field}`,
+        expected,
+        received: `${received}`,
+      });
+  }
+  return config;
+}
+
+/** L: 1 without recurrence. */
+export function chunkLengthOf(config: TrainConfig): number {
+  return config.recurrent ? config.chunkLength : 1;
+}
+
+/** The step at which adapters start, a whole number of rollouts; the end for other ways of sharing. */
+export function switchStep(config: TrainConfig): number {
+  if (config.sharing !== "lorasa") return config.steps;
+  const asked = config.switchAt <= 1 ? config.switchAt * config.steps : config.switchAt;
+  const rollout = config.envs * config.rolloutLength;
+  return Math.min(Math.round(asked / rollout) * rollout, config.steps);
+}
+
+export function loraConfig(config: TrainConfig): LoraConfig {
+  return { rank: config.rank, alpha: config.alpha, zero: config.loraZero, exclude: config.excludeLayers };
+}
+
+/** How the actor is shared while the run is at `envSteps`. */
+export function sharingAt(config: TrainConfig, envSteps: number): Sharing {
+  if (config.sharing === "nps") return { kind: "individual" };
+  if (config.sharing === "lorasa" && envSteps >= switchStep(config))
+    return { kind: "low-rank", lora: loraConfig(config) };
+  return { kind: "shared" };
+}
+
+export function actorConfig(config: TrainConfig, spec: EnvSpec): ActorConfig {
+  const agents = spec.agents.length;
+  return {
+    encoder: { agents, size: spec.observationSize, agentId: config.agentId, standardise: config.standardise },
+    body: bodyConfig(config),
+    head: headConfig(config, spec),
+  };
+}
+
+/** The critic sees the state: its id row is appended when every agent has a value of its own. */
+export function criticConfig(config: TrainConfig, spec: EnvSpec): CriticConfig {
+  const perAgent = config.critic === "agent";
+  return {
+    encoder: {
+      agents: perAgent ? spec.agents.length : 1,
+      size: spec.stateSize,
+      agentId: perAgent,
+      standardise: config.standardise,
+    },
+    body: bodyConfig(config),
+  };
+}
+
+function bodyConfig(config: TrainConfig): BodyConfig {
+  const { featureNorm, hidden, activation } = config;
+  return {
+    featureNorm,
+    hidden,
+    activation,
+    recurrent: config.recurrent && { layersAfter: config.layersAfter },
+  };
+}
+
+function headConfig(config: TrainConfig, { actionSpace }: EnvSpec): HeadConfig {
+  if (actionSpace.kind === "discrete") return { kind: "categorical", size: actionSpace.count };
+  const { size, low, high } = actionSpace;
+  // HARL's constants; the initial standard deviation is 0.5·sigmoid(1) = 0.37.
+  return { kind: config.distribution, size, low, high, stdX: 1, stdY: 0.5 };
+}

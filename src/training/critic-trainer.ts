@@ -1,0 +1,81 @@
+/** The critic's side of training: its step graph, its value normaliser, and the rollout as it reads it. */
+import { initialise } from "../../models/initialise.ts";
+import type { CriticConfig } from "../../models/networks.ts";
+import type { ParameterLayout } from "../../models/parameters.ts";
+import { Random } from "../base/random.ts";
+import { floatTensor } from "../base/tensor.ts";
+import type { Runtime } from "../runtime/session.ts";
+import { localLearner, threadLearner, type AsyncLearner } from "./async-learner.ts";
+import { chunkLengthOf, type TrainConfig } from "./config.ts";
+import { criticStep } from "./critic-step.ts";
+import type { LearnerBatch } from "./learner.ts";
+import type { RolloutBuffer } from "./rollout-buffer.ts";
+import type { ValueNormState } from "./value-norm.ts";
+
+export interface CriticTrainerOptions {
+  readonly runtime: Runtime;
+  readonly config: TrainConfig;
+  readonly critic: CriticConfig;
+  readonly layout: ParameterLayout;
+  /** Whether it trains in a thread of its own, beside the actor. */
+  readonly ownThread: boolean;
+  readonly threads: number;
+}
+
+/** One normaliser for all heads: the critic is shared. */
+const VALUE_NORMS = 1;
+
+export function createCriticLearner(options: CriticTrainerOptions): AsyncLearner {
+  const { config, critic, layout } = options;
+  const chunkLength = chunkLengthOf(config);
+  const common = {
+    model: criticStep({
+      critic,
+      layout,
+      chunks: (config.envs * config.rolloutLength) / chunkLength / config.minibatches,
+      chunkLength,
+      valueNorms: VALUE_NORMS,
+      huberDelta: config.huberDelta,
+      maxGradientNorm: config.maxGradientNorm,
+    }),
+    dims: layout.dims,
+    parameters: initialise(layout, new Random(config.seed).fork(3)),
+    epochs: config.criticEpochs,
+    minibatches: config.minibatches,
+    threads: options.threads,
+    seed: config.seed + 202,
+    carried: {
+      running_mean: floatTensor([VALUE_NORMS]),
+      running_mean_square: floatTensor([VALUE_NORMS]),
+      debias: floatTensor([VALUE_NORMS]),
+    },
+  };
+  return options.ownThread ? threadLearner(common) : localLearner({ ...common, runtime: options.runtime });
+}
+
+/** The normaliser's statistics: the learner's own memory. */
+export function valueNormOf(learner: AsyncLearner): ValueNormState {
+  return {
+    runningMean: learner.carried("running_mean"),
+    runningMeanSquare: learner.carried("running_mean_square"),
+    debias: learner.carried("debias"),
+  };
+}
+
+/** The rollout as the critic's step reads it. @param returns float32 [V, R] in the rewards' units. */
+export function criticBatch(buffer: RolloutBuffer, returns: Float32Array): LearnerBatch {
+  const { shape } = buffer;
+  const rows = (data: Float32Array, width: number) => ({ data, width, chunkLength: shape.chunkLength });
+  return {
+    chunks: buffer.chunks,
+    inputs: {
+      state: rows(buffer.state, shape.stateSize),
+      old_values: rows(buffer.values, 1),
+      returns: rows(returns, 1),
+      ...(shape.criticHidden > 0 && {
+        mask: rows(buffer.mask, 1),
+        hidden: { data: buffer.criticHidden, width: shape.criticHidden, chunkLength: 1 },
+      }),
+    },
+  };
+}
