@@ -12,7 +12,7 @@ import {
   type AdapterSource,
   type WeightBinding,
 } from "../models/bindings.ts";
-import { agentId, encodedSize, rowId, teamId } from "../models/observation.ts";
+import { agentId, rowId, teamId } from "../models/observation.ts";
 import { adapterLayers, type Team } from "../models/team.ts";
 import { LorasaError } from "../src/base/errors.ts";
 import { floatTensor } from "../src/base/tensor.ts";
@@ -51,15 +51,16 @@ export function mergedGraph(
   weights: Weights = mergedWeights(team),
 ): OnnxModel {
   const own = team.agents[agent]!;
+  const { sampled = false } = options;
   const g = builder(options);
   const sizes = { leading: [BATCH], observation: own.observationSize, action: own.actionSize };
-  const inputs = policyInputs(g, team.actor, sizes, options.sampled ?? false);
+  const inputs = policyInputs(g, team.actor, sizes, sampled);
   policyOutputs(g, team.actor, inputs, {
     binding: sharedBinding(agentSource(weights, agent)),
     id: agentId(g, team.actor.encoder, agent),
     own: undefined,
   });
-  return finishGraph(g, `policy of ${own.name}`, graphMetadata(team, "merged", options, agent));
+  return finishGraph(g, "merged", graphMetadata(team, "merged", sampled, agent));
 }
 
 /** All merged agents in one graph: rows [N, E, …], padded to the longest agent. */
@@ -68,13 +69,12 @@ export function stackedGraph(
   options: GraphOptions = {},
   weights: Weights = mergedWeights(team),
 ): OnnxModel {
+  const { sampled = false } = options;
   const g = builder(options);
   const shared = team.sharing.kind === "shared";
-  const binding = shared
-    ? sharedBinding(agentSource(weights, 0))
-    : individualBinding(stackedSource(weights));
-  addTeam(g, team, teamInputs(g, team, options), binding);
-  return finishGraph(g, "policy of the team", graphMetadata(team, "stacked", options));
+  const binding = shared ? sharedBinding(agentSource(weights, 0)) : individualBinding(stackedSource(weights));
+  addTeam(g, team, teamInputs(g, team, sampled), binding);
+  return finishGraph(g, "stacked", graphMetadata(team, "stacked", sampled));
 }
 
 /**
@@ -82,10 +82,11 @@ export function stackedGraph(
  * @throws LORASA_CONFIG for a team without adapters.
  */
 export function teamGraph(team: Team, options: GraphOptions = {}): OnnxModel {
+  const { sampled = false } = options;
   const g = builder(options);
-  const inputs = teamInputs(g, team, options);
+  const inputs = teamInputs(g, team, sampled);
   addTeam(g, team, inputs, factoredBinding(g, team, "agents"));
-  return finishGraph(g, "backbone, a row of adapters an agent", graphMetadata(team, "team", options));
+  return finishGraph(g, "team", graphMetadata(team, "team", sampled));
 }
 
 /**
@@ -94,8 +95,9 @@ export function teamGraph(team: Team, options: GraphOptions = {}): OnnxModel {
  * @throws LORASA_CONFIG for a team without adapters.
  */
 export function rowsGraph(team: Team, options: GraphOptions = {}): OnnxModel {
+  const { sampled = false } = options;
   const g = builder(options);
-  const inputs = policyInputs(g, team.actor, paddedSizes(team, [BATCH]), options.sampled ?? false);
+  const inputs = policyInputs(g, team.actor, paddedSizes(team, [BATCH]), sampled);
   const agent = g.input("agent", "int64", [BATCH]);
   const slot = g.input("slot", "int64", [BATCH]);
   const own = ownActions(g, team);
@@ -104,7 +106,7 @@ export function rowsGraph(team: Team, options: GraphOptions = {}): OnnxModel {
     id: rowId(g, team.actor.encoder, agent),
     own: own && g.gather(own, agent),
   });
-  return finishGraph(g, "backbone, an adapter slot a row", graphMetadata(team, "rows", options));
+  return finishGraph(g, "rows", graphMetadata(team, "rows", sampled));
 }
 
 /**
@@ -113,18 +115,18 @@ export function rowsGraph(team: Team, options: GraphOptions = {}): OnnxModel {
  * @throws LORASA_CONFIG for a team without adapters.
  */
 export function singleGraph(team: Team, options: GraphOptions = {}): OnnxModel {
+  const { sampled = false } = options;
   const g = builder(options);
   const { encoder } = team.actor;
-  const inputs = policyInputs(g, team.actor, paddedSizes(team, [BATCH]), options.sampled ?? false);
+  const inputs = policyInputs(g, team.actor, paddedSizes(team, [BATCH]), sampled);
   const row = g.input("agent_id", "float32", [1, encoder.agents]);
   const own = ownActions(g, team);
-  const front = floatTensor([1, encodedSize(encoder) - encoder.agents]);
   policyOutputs(g, team.actor, inputs, {
     binding: factoredBinding(g, team, "one"),
-    id: encoder.agentId ? g.concat([g.constant("front", front), row], 1) : undefined,
+    id: encoder.agentId ? g.concat([g.constant("front", floatTensor([1, encoder.size])), row], 1) : undefined,
     own: own && g.matMul(row, own),
   });
-  return finishGraph(g, "backbone, one adapter", graphMetadata(team, "single", options));
+  return finishGraph(g, "single", graphMetadata(team, "single", sampled));
 }
 
 function builder({ opset = DEFAULT_OPSET }: GraphOptions): GraphBuilder {
@@ -141,7 +143,7 @@ function paddedSizes(team: Team, leading: readonly Dim[]): RowSizes {
   return { leading, observation: team.actor.encoder.size, action: team.actor.head.size };
 }
 
-function teamInputs(g: GraphBuilder, team: Team, { sampled = false }: GraphOptions): PolicyInputs {
+function teamInputs(g: GraphBuilder, team: Team, sampled: boolean): PolicyInputs {
   return policyInputs(g, team.actor, paddedSizes(team, [team.agents.length, ENVS]), sampled);
 }
 

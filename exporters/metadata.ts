@@ -1,7 +1,6 @@
 /** What an exported graph says about itself in `metadata_props`: text pairs under `lorasa.`. */
 import { fileTensors, type Team } from "../models/team.ts";
 import { backboneIdentity } from "../src/checkpoint/checkpoint.ts";
-import type { GraphOptions } from "./graphs.ts";
 
 export type GraphRole = "merged" | "stacked" | "team" | "rows" | "single";
 
@@ -16,7 +15,7 @@ export function backboneSha256(team: Team): string {
 export function graphMetadata(
   team: Team,
   role: GraphRole,
-  { sampled = false }: GraphOptions,
+  sampled: boolean,
   agent?: number,
 ): Record<string, string> {
   const { encoder, head } = team.actor;

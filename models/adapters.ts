@@ -2,8 +2,8 @@
 import { floatTensor } from "../src/base/tensor.ts";
 import type { GraphBuilder } from "../src/graph/builder.ts";
 import type { Value } from "../src/graph/value.ts";
-import { adaptedLayer, type AdaptedLayer, type AdapterSource } from "./bindings.ts";
-import { ParameterLayout, type Initializer, type ParameterSpec } from "./parameters.ts";
+import { type AdaptedLayer, type AdapterSource, adaptedLayer } from "./bindings.ts";
+import { type Initializer, ParameterLayout, type ParameterSpec } from "./parameters.ts";
 
 /** Rank and scale of a team's adapters. */
 export interface LoraConfig {

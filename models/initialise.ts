@@ -1,6 +1,7 @@
 /** First values of parameters, from a seed. */
-import { elementCount } from "../src/base/tensor.ts";
+
 import type { Random } from "../src/base/random.ts";
+import { elementCount } from "../src/base/tensor.ts";
 import type { Initializer, ParameterLayout } from "./parameters.ts";
 
 /** A flat float32 [G, P] matrix; owners draw one after another, each its own numbers. */

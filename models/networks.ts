@@ -2,8 +2,8 @@
 import type { GraphBuilder } from "../src/graph/builder.ts";
 import { fixedSize, type Value } from "../src/graph/value.ts";
 import type { WeightBinding } from "./bindings.ts";
-import { head, type HeadConfig, type HeadOutput } from "./distributions.ts";
-import { block, gru, layerNorm, type Activation, type RecurrentInputs } from "./layers.ts";
+import { type HeadConfig, type HeadOutput, head } from "./distributions.ts";
+import { type Activation, block, gru, layerNorm, type RecurrentInputs } from "./layers.ts";
 import type { EncoderConfig } from "./observation.ts";
 
 /** The layers between an encoded vector and a head. */

@@ -4,9 +4,10 @@
  *
  * Letters: N agents, P numbers of all parameters together, G owners (1 for the team, N for the agents).
  */
+
+import { LorasaError } from "../src/base/errors.ts";
 import type { FloatTensor } from "../src/base/tensor.ts";
 import { elementCount, floatTensor } from "../src/base/tensor.ts";
-import { LorasaError } from "../src/base/errors.ts";
 import { GraphBuilder } from "../src/graph/builder.ts";
 import type { Value } from "../src/graph/value.ts";
 

@@ -1,7 +1,7 @@
 /** A team's policy: its networks, how the agents share them, and the flat parameters of each part. */
 import type { GraphBuilder } from "../src/graph/builder.ts";
 import type { Value } from "../src/graph/value.ts";
-import { adapterLayout, flatAdapters, rankedLayers, type LoraConfig, type RankedLayer } from "./adapters.ts";
+import { adapterLayout, flatAdapters, type LoraConfig, type RankedLayer, rankedLayers } from "./adapters.ts";
 import {
   individualBinding,
   mergedLowRankBinding,
@@ -10,15 +10,15 @@ import {
   type WeightBinding,
 } from "./bindings.ts";
 import {
-  actor,
-  critic,
-  hiddenSize,
   type ActorConfig,
+  actor,
   type BodyConfig,
   type CriticConfig,
+  critic,
+  hiddenSize,
 } from "./networks.ts";
 import { encode, encodedSize, teamId } from "./observation.ts";
-import { ParameterLayout, recordParameters, type ParameterSource } from "./parameters.ts";
+import { ParameterLayout, type ParameterSource, recordParameters } from "./parameters.ts";
 
 /** How the agents share the actor's weights. */
 export type Sharing =

@@ -4,8 +4,9 @@
  *
  * Letters: N agents, P numbers of the backbone, Q of one adapter.
  */
-import { floatTensor, type FloatTensor } from "../src/base/tensor.ts";
+
 import { LorasaError, suggestion } from "../src/base/errors.ts";
+import { type FloatTensor, floatTensor } from "../src/base/tensor.ts";
 import { isVector } from "./adapters.ts";
 import type { ActorConfig } from "./networks.ts";
 import type { ParameterLayout } from "./parameters.ts";

@@ -4,8 +4,8 @@
  */
 import type { GraphBuilder } from "../graph/builder.ts";
 import type { OpName } from "../graph/ops.ts";
+import { fixedCount, fixedSize, type Node, normaliseAxis, type Value } from "../graph/value.ts";
 import type { Shape } from "../onnx/model.ts";
-import { fixedCount, fixedSize, normaliseAxis, type Node, type Value } from "../graph/value.ts";
 
 /** What a rule sees. `grads[i]` is missing where output i reaches no loss; `wanted[i]` says which inputs need one. */
 export interface RuleContext {

@@ -38,7 +38,8 @@ export interface AdapterFileOptions {
 
 /**
  * The two files of an adapter, by name. Layers whose rank or scale differ from `rank` and `alpha / rank` get a
- * line in `rank_pattern` and `alpha_pattern`, so that PEFT computes with the adapter's own.
+ * line in `rank_pattern` and `alpha_pattern`, so that PEFT computes with the adapter's own. A scale that comes back
+ * from `alpha_pattern` may differ in its last bit (of float64); `checkAdapter` restores it.
  * @throws LORASA_ADAPTER for a layer whose name or shapes cannot be written; LORASA_NOT_FINITE.
  */
 export function encodeAdapter(
@@ -66,11 +67,11 @@ export function encodeAdapter(
 function adapterConfig(adapter: Adapter, options: AdapterFileOptions): Record<string, unknown> {
   const widest = [...adapter.layers].sort((a, b) => b.rank - a.rank)[0];
   const rank = options.rank ?? widest?.rank ?? 8;
-  const alpha = options.alpha ?? alphaFor(widest?.scale ?? 1, rank);
+  const alpha = options.alpha ?? (widest?.scale ?? 1) * rank;
   const others = adapter.layers.filter((layer) => layer.rank !== rank);
   const rescaled = adapter.layers.filter((layer) => alpha / layer.rank !== layer.scale);
   return {
-    alpha_pattern: patterns(rescaled, (layer) => alphaFor(layer.scale, layer.rank)),
+    alpha_pattern: patterns(rescaled, (layer) => layer.scale * layer.rank),
     base_model_name_or_path: options.baseModel ?? null,
     bias: "none",
     fan_in_fan_out: false,
@@ -97,18 +98,6 @@ function patterns(layers: readonly LoraLayer[], value: (layer: LoraLayer) => num
       .map((layer): [string, number] => [exactPattern(layer.name), value(layer)])
       .sort(([a], [b]) => (a < b ? -1 : 1)),
   );
-}
-
-/** The alpha whose quotient by the rank is the scale again: the product may be off by its last bit. */
-function alphaFor(scale: number, rank: number): number {
-  const product = scale * rank;
-  const candidates = [
-    product,
-    Number(product.toPrecision(15)),
-    product * (1 + 2 ** -52),
-    product * (1 - 2 ** -52),
-  ];
-  return candidates.find((alpha) => alpha / rank === scale) ?? product;
 }
 
 /**

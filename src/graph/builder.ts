@@ -2,10 +2,10 @@
  * Builds a graph: one method an operator, checked and shaped as it is called. Gradients, layers and losses are
  * functions over it in other folders.
  */
-import { DTYPES, elementCount, type DType, type HostTensor } from "../base/tensor.ts";
+import { DTYPES, type DType, elementCount, type HostTensor } from "../base/tensor.ts";
 import type { Dim, OnnxAttribute, Shape } from "../onnx/model.ts";
 import { CAST_TYPES, OPS, type OpName, type OpSpec } from "./ops.ts";
-import { fixedSize, graphError, normaliseAxis, sameShape, type Node, type Value } from "./value.ts";
+import { fixedSize, graphError, type Node, normaliseAxis, sameShape, type Value } from "./value.ts";
 
 /** A value, or a number that stands for a float32 scalar. */
 export type Operand = Value | number;
@@ -139,9 +139,10 @@ export class GraphBuilder {
     const name = this.#unique(`${this.#scope}${op}`);
     if (inputs.length < least || inputs.length > most)
       throw graphError(name, `${least} to ${most} inputs`, `${inputs.length}`);
+    const kinds = tagged(name, spec, attributes);
     const types = spec.infer({ op: name, inputs, attributes, ...(wantedShape && { wantedShape }) });
     const outputs = types.map((type, index) => ({ name: index === 0 ? name : `${name}:${index}`, ...type }));
-    this.#nodes.push({ name, op, inputs, outputs, attributes: tagged(name, spec, attributes) });
+    this.#nodes.push({ name, op, inputs, outputs, attributes: kinds });
     return outputs;
   }
 
@@ -206,7 +207,12 @@ export class GraphBuilder {
   /** The same elements in another shape; named sizes appear on both sides, at most one of them moved. */
   reshape(x: Value, shape: Shape): Value {
     if (sameShape(x.shape, shape)) return x;
-    return this.apply("Reshape", [x, this.ints("shape", reshapeTarget(x.shape, shape))], {}, shape);
+    return this.apply(
+      "Reshape",
+      [x, this.ints("shape", reshapeTarget(`${this.#scope}Reshape`, x.shape, shape))],
+      {},
+      shape,
+    );
   }
 
   transpose(x: Value, perm: readonly number[]): Value {
@@ -231,7 +237,7 @@ export class GraphBuilder {
 
   /** Elements start … end−1 of an axis. */
   slice(x: Value, axis: number, start: number, end: number): Value {
-    const at = normaliseAxis(axis, x.shape.length, "Slice");
+    const at = normaliseAxis(axis, x.shape.length, `${this.#scope}Slice`);
     if (start === 0 && end === x.shape[at]) return x;
     return this.apply("Slice", [
       x,
@@ -243,8 +249,8 @@ export class GraphBuilder {
 
   /** Zeros added behind the elements of an axis up to `size`. */
   padTo(x: Value, axis: number, size: number): Value {
-    const at = normaliseAxis(axis, x.shape.length, "Pad");
-    const missing = size - fixedSize(x.shape[at], "Pad");
+    const at = normaliseAxis(axis, x.shape.length, `${this.#scope}Pad`);
+    const missing = size - fixedSize(x.shape[at], `${this.#scope}Pad`);
     if (missing === 0) return x;
     const pads = Array.from({ length: 2 * x.shape.length }, (_, k) =>
       k === x.shape.length + at ? missing : 0,
@@ -259,7 +265,7 @@ export class GraphBuilder {
   /** Repeats size-1 axes up to a shape of fixed sizes. */
   expand(x: Value, shape: Shape): Value {
     if (sameShape(x.shape, shape)) return x;
-    const sizes = shape.map((size) => fixedSize(size, "Expand"));
+    const sizes = shape.map((size) => fixedSize(size, `${this.#scope}Expand`));
     return this.apply("Expand", [x, this.ints("shape", sizes)], {}, shape);
   }
 
@@ -287,7 +293,7 @@ function allAxes(x: Value): number[] {
 }
 
 /** ONNX's target: −1 for the one named size that moves, 0 for named sizes that stay in place. */
-function reshapeTarget(from: Shape, to: Shape): number[] {
+function reshapeTarget(asked: string, from: Shape, to: Shape): number[] {
   let inferred = 0;
   const target = to.map((size, axis) => {
     if (typeof size === "number") return size;
@@ -295,7 +301,7 @@ function reshapeTarget(from: Shape, to: Shape): number[] {
     inferred += 1;
     return -1;
   });
-  if (inferred > 1) throw graphError("Reshape", "at most one named size that moves", `[${to.join(", ")}]`);
+  if (inferred > 1) throw graphError(asked, "at most one named size that moves", `[${to.join(", ")}]`);
   return target;
 }
 
@@ -304,7 +310,7 @@ function tagged(name: string, spec: OpSpec, attributes: AttributeValues): Record
     Object.entries(attributes).map(([key, value]) => {
       const kind = spec.attributes[key];
       if (!kind)
-        throw graphError(name, `one of ${Object.keys(spec.attributes).join(", ")}`, `attribute ${key}`);
+        throw graphError(name, Object.keys(spec.attributes).join(", ") || "no attribute", `attribute ${key}`);
       return [key, { [kind]: value } as unknown as OnnxAttribute];
     }),
   );

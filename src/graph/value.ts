@@ -1,6 +1,6 @@
 /** Values and nodes: what a graph under construction is made of. */
 import { LorasaError } from "../base/errors.ts";
-import { formatDims, sameDims, type DType, type HostTensor } from "../base/tensor.ts";
+import { type DType, formatDims, type HostTensor, sameDims } from "../base/tensor.ts";
 import type { Dim, OnnxAttribute, Shape } from "../onnx/model.ts";
 import type { OpName } from "./ops.ts";
 

@@ -1,7 +1,7 @@
 /** Decodes ONNX protobuf bytes into the typed view. What the view cannot hold is refused; soundness: `check.ts`. */
 import onnxProto from "onnx-proto";
 import { LorasaError } from "../base/errors.ts";
-import { elementCount, type DType, type HostTensor } from "../base/tensor.ts";
+import { type DType, formatDims, type HostTensor } from "../base/tensor.ts";
 import { ONNX_TYPES } from "./encode.ts";
 import type { Dim, OnnxAttribute, OnnxModel, OnnxNode, OnnxValueInfo } from "./model.ts";
 import { protoNumber, readTensor } from "./tensor-proto.ts";
@@ -102,11 +102,14 @@ function tensorOf(proto: onnxProto.onnx.ITensorProto, asked: string, what: strin
   }
   const dtype = readType(proto.dataType, asked, what);
   const dims = (proto.dims ?? []).map(protoNumber);
+  const count = dims.reduce((product, size) => product * size, 1);
+  if (!Number.isSafeInteger(count) || dims.some((size) => size < 0)) {
+    throw unsupported(what, asked, "sizes of a product below 2^53", formatDims(dims));
+  }
   try {
-    elementCount(dims);
-    return { dtype, dims, data: readTensor(proto, dtype, elementCount(dims)) };
+    return { dtype, dims, data: readTensor(proto, dtype, count) };
   } catch (cause) {
-    throw unsupported(what, asked, `values for ${dtype} [${dims.join(", ")}]`, (cause as Error).message);
+    throw unsupported(what, asked, `values for ${dtype} ${formatDims(dims)}`, (cause as Error).message);
   }
 }
 
@@ -158,5 +161,12 @@ function notAModel(what: string, received: string, cause?: unknown): LorasaError
 }
 
 function unsupported(what: string, part: string, expected: string, received = "one"): LorasaError {
-  return new LorasaError("LORASA_FILE", { asked: `${what}: ${part}`, expected, received });
+  const asked = `${what}: ${printable(part)}`;
+  return new LorasaError("LORASA_FILE", { asked, expected, received: printable(received) });
+}
+
+/** Names in a file may be of any length and hold line ends; a message is one short line. */
+function printable(text: string): string {
+  const line = text.replace(/\p{C}/gu, "\u{fffd}");
+  return line.length > 120 ? `${line.slice(0, 119)}…` : line;
 }

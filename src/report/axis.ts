@@ -64,7 +64,7 @@ function linearAxis(spec: AxisSpec, values: readonly number[], margin: number): 
 
 function linearTicks([low, high]: readonly [number, number], format: NumberFormat = "count"): number[] {
   const step = niceStep((high - low) / TICKS, format);
-  // Tolerance: 0.3 / 0.1 is not quite 3.
+  // Tolerance: 0.07 / 0.01 is a little more than 7.
   const first = Math.ceil(low / step - 1e-9);
   const last = Math.floor(high / step + 1e-9);
   return Array.from({ length: last - first + 1 }, (_, i) => Number(((first + i) * step).toPrecision(12)));

@@ -21,6 +21,11 @@ export interface LineSeries {
   readonly dashedBeside?: string;
 }
 
+export interface Marker {
+  readonly x: number;
+  readonly label: string;
+}
+
 export interface LineChart {
   readonly title: string;
   readonly subtitle?: string;
@@ -30,7 +35,7 @@ export interface LineChart {
   /** Whether measured points are marked, for lines of few points. */
   readonly points?: boolean;
   /** Moments worth a thin vertical line, such as the switch to adapters. */
-  readonly markers?: readonly { readonly x: number; readonly label: string }[];
+  readonly markers?: readonly Marker[];
   /** Of the plot itself, in pixels: 640 × 300. */
   readonly width?: number;
   readonly height?: number;
@@ -44,7 +49,7 @@ const TITLE_ON_TOP = { titleAngle: 0, titleAlign: "left", titleAnchor: "end", ti
 /** Lines with optional bands, each labelled at its end in its own colour; points that an axis cannot hold are left out. */
 export function lineChart(chart: LineChart): Promise<string> {
   const { width = 640, height = 300 } = chart;
-  const series = chart.series.map((line) => ({ ...line, points: line.points.filter(fits(chart)) }));
+  const series = chart.series.map((line) => ({ ...line, points: drawablePoints(line, chart) }));
   const points = series.flatMap((line) => line.points);
   const xAxis = layOutAxis(
     chart.x,
@@ -75,7 +80,7 @@ export function lineChart(chart: LineChart): Promise<string> {
       values: series.flatMap(({ name, points: own }) => own.map((point) => ({ series: name, ...point }))),
     },
     layer: [
-      ...markerLayers(chart, encoding.x, height),
+      ...markerLayers(chart.markers ?? [], xAxis, encoding.x, height),
       bandLayer(encoding),
       lineLayer(encoding, namesOf(series, false), { strokeWidth: 2 }),
       lineLayer(encoding, namesOf(series, true), { strokeWidth: 1.5, strokeDash: [4, 3] }),
@@ -88,8 +93,12 @@ export function lineChart(chart: LineChart): Promise<string> {
 
 type LineEncoding = Readonly<Record<"x" | "y" | "color", Layer>>;
 
-function fits(chart: LineChart): (point: LinePoint) => boolean {
-  return (point) => drawable(chart.x, point.x) && drawable(chart.y, point.y);
+/** The points that both axes can hold; a band whose ends the y axis cannot hold is dropped. */
+function drawablePoints(line: LineSeries, chart: LineChart): LinePoint[] {
+  const held = (value = Number.NaN): boolean => drawable(chart.y, value);
+  return line.points
+    .filter((point) => drawable(chart.x, point.x) && held(point.y))
+    .map(({ x, y, low, high }) => (held(low) && held(high) ? { x, y, low: low!, high: high! } : { x, y }));
 }
 
 function namesOf(series: readonly LineSeries[], dashed: boolean): string[] {
@@ -123,9 +132,9 @@ function pointLayer(encoding: LineEncoding, names: readonly string[], shapes: re
   return { mark: { type: "point", filled: true, size: 50, opacity: 1 }, encoding: { ...encoding, shape } };
 }
 
-function markerLayers(chart: LineChart, x: Layer, height: number): Layer[] {
-  if (chart.markers === undefined) return [];
-  const data = { values: chart.markers };
+function markerLayers(markers: readonly Marker[], axis: Axis, x: Layer, height: number): Layer[] {
+  const inside = markers.filter((marker) => axis.position(marker.x) >= 0 && axis.position(marker.x) <= 1);
+  const data = { values: inside };
   const text = {
     type: "text",
     align: "left",

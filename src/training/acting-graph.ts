@@ -4,12 +4,13 @@
  *
  * Letters: N agents, E environments, V value heads, O observation, S state, K action, H hidden.
  */
-import { logProb, sample, toAction } from "../../models/distributions.ts";
-import { individualBinding, sharedBinding } from "../../models/bindings.ts";
-import { actor, critic, hiddenSize, type ActorConfig, type CriticConfig } from "../../models/networks.ts";
-import { encodeTeam, mergeAdapters, type ActorParameters } from "../../models/policy.ts";
+
 import type { LoraConfig } from "../../models/adapters.ts";
+import { individualBinding, sharedBinding } from "../../models/bindings.ts";
+import { logProb, sample, toAction } from "../../models/distributions.ts";
+import { type ActorConfig, actor, type CriticConfig, critic, hiddenSize } from "../../models/networks.ts";
 import { ParameterLayout } from "../../models/parameters.ts";
+import { type ActorParameters, encodeTeam, mergeAdapters } from "../../models/policy.ts";
 import { GraphBuilder } from "../graph/builder.ts";
 import { finishGraph } from "../graph/finish.ts";
 import type { OnnxModel } from "../onnx/model.ts";

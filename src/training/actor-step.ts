@@ -5,14 +5,14 @@
  * K action, H hidden.
  */
 import { entropy, logProb } from "../../models/distributions.ts";
-import { actor, type ActorConfig } from "../../models/networks.ts";
-import { encodeTeam, trainingBinding, type ActorParameters, type Sharing } from "../../models/policy.ts";
+import { type ActorConfig, actor } from "../../models/networks.ts";
+import { type ActorParameters, encodeTeam, type Sharing, trainingBinding } from "../../models/policy.ts";
 import { GraphBuilder } from "../graph/builder.ts";
 import { finishGraph } from "../graph/finish.ts";
 import type { Value } from "../graph/value.ts";
 import type { OnnxModel } from "../onnx/model.ts";
 import { activeMean, clippedSurrogate, type LossMean, type RatioKind } from "./losses.ts";
-import { optimizerInputs, recurrentInputs, trainStep, type BatchShape } from "./step-graph.ts";
+import { type BatchShape, optimizerInputs, recurrentInputs, trainStep } from "./step-graph.ts";
 
 /** Scalars of the `metrics` output, in order. */
 export const ACTOR_METRICS = ["policyLoss", "entropy", "ratio", "approxKl", "clipFraction"] as const;

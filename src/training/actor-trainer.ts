@@ -1,7 +1,7 @@
 /** The actor's side of training in one phase: what is trained, what is frozen, and the weights that act. */
 import { initialise } from "../../models/initialise.ts";
 import type { ActorConfig } from "../../models/networks.ts";
-import { actorParameters, type ActorParameters, type Sharing } from "../../models/policy.ts";
+import { type ActorParameters, actorParameters, type Sharing } from "../../models/policy.ts";
 import { Random } from "../base/random.ts";
 import { floatTensor } from "../base/tensor.ts";
 import { encodeModel } from "../onnx/encode.ts";

@@ -2,11 +2,12 @@
  * Collects rollouts: while one group of environments simulates, the policy infers for the other. It fills a buffer and
  * reports finished episodes; what is learnt from them is not its concern.
  */
-import { floatTensor, type FloatTensor } from "../base/tensor.ts";
+
 import type { Random } from "../base/random.ts";
+import { type FloatTensor, floatTensor } from "../base/tensor.ts";
 import type { EnvGroup, VectorEnv } from "../envs/vector-contract.ts";
 import type { BoundRun, Session } from "../runtime/session.ts";
-import { chunkOffset, copyRows, rowOffset, type RolloutBuffer, type RolloutShape } from "./rollout-buffer.ts";
+import { chunkOffset, copyRows, type RolloutBuffer, type RolloutShape, rowOffset } from "./rollout-buffer.ts";
 
 /** A finished episode. */
 export interface Episode {

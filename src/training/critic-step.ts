@@ -3,8 +3,9 @@
  *
  * Letters: V value heads (1, or one an agent), R = L·C rows, S state, H hidden, G value normalisers.
  */
-import { critic, type CriticConfig } from "../../models/networks.ts";
+
 import { sharedBinding } from "../../models/bindings.ts";
+import { type CriticConfig, critic } from "../../models/networks.ts";
 import type { ParameterLayout } from "../../models/parameters.ts";
 import { encodeTeam } from "../../models/policy.ts";
 import { GraphBuilder } from "../graph/builder.ts";
@@ -12,7 +13,7 @@ import { finishGraph } from "../graph/finish.ts";
 import type { Value } from "../graph/value.ts";
 import type { OnnxModel } from "../onnx/model.ts";
 import { clippedValueLoss } from "./losses.ts";
-import { optimizerInputs, recurrentInputs, trainStep, type BatchShape } from "./step-graph.ts";
+import { type BatchShape, optimizerInputs, recurrentInputs, trainStep } from "./step-graph.ts";
 import { normaliseGraph, updateValueNormGraph } from "./value-norm-graph.ts";
 
 /** Scalars of the `metrics` output, in order. */

@@ -5,7 +5,7 @@ import type { ParameterLayout } from "../../models/parameters.ts";
 import { Random } from "../base/random.ts";
 import { floatTensor } from "../base/tensor.ts";
 import type { Runtime } from "../runtime/session.ts";
-import { localLearner, threadLearner, type AsyncLearner } from "./async-learner.ts";
+import { type AsyncLearner, localLearner, threadLearner } from "./async-learner.ts";
 import { chunkLengthOf, type TrainConfig } from "./config.ts";
 import { criticStep } from "./critic-step.ts";
 import type { LearnerBatch } from "./learner.ts";

@@ -2,9 +2,10 @@
  * Trains one set of flat parameters with a step graph: holds parameters and Adam's moments, feeds minibatches, reads
  * metrics. It knows no actor and no critic: the graph says what is fed.
  */
+
+import { Random, type RandomState } from "../base/random.ts";
 import type { FloatTensor } from "../base/tensor.ts";
 import { floatTensor } from "../base/tensor.ts";
-import { Random, type RandomState } from "../base/random.ts";
 import { encodeModel } from "../onnx/encode.ts";
 import type { OnnxModel } from "../onnx/model.ts";
 import { adamScalars } from "../optim/adam.ts";

@@ -1,6 +1,6 @@
 /** What the graphs of an actor step and a critic step have in common: flat parameters in, flat parameters out. */
 import type { RecurrentInputs } from "../../models/layers.ts";
-import { hiddenSize, type BodyConfig } from "../../models/networks.ts";
+import { type BodyConfig, hiddenSize } from "../../models/networks.ts";
 import { gradients } from "../autodiff/gradients.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
 import type { Value } from "../graph/value.ts";

@@ -2,17 +2,18 @@
  * One training run in memory: collects rollouts, updates actor and critic, changes phase. Files, evaluation and what a
  * person sees are `run.ts`.
  */
-import { criticParameters } from "../../models/policy.ts";
-import type { ParameterLayout } from "../../models/parameters.ts";
+
 import type { CriticConfig } from "../../models/networks.ts";
+import type { ParameterLayout } from "../../models/parameters.ts";
+import { criticParameters } from "../../models/policy.ts";
 import type { Team } from "../../models/team.ts";
 import { Random, type RandomState } from "../base/random.ts";
-import { encodeModel } from "../onnx/encode.ts";
 import type { EnvSpec } from "../envs/contract.ts";
 import type { VectorEnv } from "../envs/vector-contract.ts";
+import { encodeModel } from "../onnx/encode.ts";
 import type { Runtime, Session } from "../runtime/session.ts";
 import { actingGraph } from "./acting-graph.ts";
-import { actorBatch, ActorTrainer, type ActorFigures } from "./actor-trainer.ts";
+import { type ActorFigures, ActorTrainer, actorBatch } from "./actor-trainer.ts";
 import { normaliseAdvantages } from "./advantages.ts";
 import type { AsyncLearner } from "./async-learner.ts";
 import { Collector, type CollectorState, type Episode } from "./collector.ts";
@@ -26,9 +27,9 @@ import {
 } from "./config.ts";
 import { createCriticLearner, criticBatch, valueNormOf } from "./critic-trainer.ts";
 import { explainedVariance } from "./explained-variance.ts";
-import { generalisedAdvantages, type GaeOutput } from "./gae.ts";
+import { type GaeOutput, generalisedAdvantages } from "./gae.ts";
 import type { LearnerBatch, LearnerState } from "./learner.ts";
-import { createRolloutBuffer, rowOffset, type RolloutBuffer, type RolloutShape } from "./rollout-buffer.ts";
+import { createRolloutBuffer, type RolloutBuffer, type RolloutShape, rowOffset } from "./rollout-buffer.ts";
 import { denormaliseValues } from "./value-norm.ts";
 
 export interface TrainerOptions {

@@ -7,16 +7,17 @@
  * in ordering rows for it.
  */
 import { type ChildProcess, fork } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:http";
 import { connect, type AddressInfo, type Socket } from "node:net";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { startServer } from "../../server/app.ts";
 import { median, quantile } from "../../src/base/statistics.ts";
 import { type FloatTensor, floatTensor } from "../../src/base/tensor.ts";
 import { createRuntime } from "../../src/runtime/onnxruntime.ts";
-import { removeFolder, TinyPolicy, type TinyOptions, writeTinyRepository } from "../helpers/tiny-models.ts";
+import { TinyPolicy, type TinyOptions, writeTinyRepository } from "../helpers/tiny-models.ts";
 
 const CONNECTIONS = 16;
 const ROUNDS = 5;
@@ -52,7 +53,8 @@ else if (role === "--serve-bare") await serveBare(folder!);
 else await measure(process.argv.includes("--json"));
 
 async function measure(json: boolean): Promise<void> {
-  const repository = writeTinyRepository([MODEL]);
+  const repository = mkdtempSync(join(tmpdir(), "lorasa-bench-"));
+  writeTinyRepository(repository, [MODEL]);
   const rounds: Record<CaseName, Round[]> = { bare: [], binary: [], json: [] };
   const names = Object.keys(CASES) as CaseName[];
   const servers = names.map((name) =>
@@ -68,7 +70,7 @@ async function measure(json: boolean): Promise<void> {
     }
   } finally {
     for (const server of servers) server.kill();
-    removeFolder(repository);
+    rmSync(repository, { recursive: true });
   }
   const report = names.map((name) => summary(name, rounds));
   if (json)

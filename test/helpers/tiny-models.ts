@@ -2,8 +2,7 @@
  * A repository of one tiny policy for tests of the server, exported by hand in every mode:
  * `tanh(x·W0 + bias[agent] + scale·(x·A)·B)`, or the arg-max of it, and `hidden_out = hidden_in / 2 + x·Wh`.
  */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { sha256 } from "../../src/base/files.ts";
 import { Random } from "../../src/base/random.ts";
@@ -96,15 +95,9 @@ export class TinyPolicy {
   }
 }
 
-/** Writes a repository into a new temporary folder. */
-export function writeTinyRepository(models: readonly TinyOptions[]): string {
-  const folder = mkdtempSync(join(tmpdir(), "lorasa-tiny-"));
+/** Writes a repository into an empty folder. */
+export function writeTinyRepository(folder: string, models: readonly TinyOptions[]): void {
   for (const options of models) writeTinyModel(folder, options);
-  return folder;
-}
-
-export function removeFolder(folder: string): void {
-  rmSync(folder, { recursive: true, force: true });
 }
 
 /** Name of the agent at an index. */

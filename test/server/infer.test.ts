@@ -1,25 +1,18 @@
 /** Inference over HTTP gives the policy's own numbers, whichever mode it was exported in and however it is asked. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { type RunningServer, startServer } from "../../server/app.ts";
-import { ServerClient } from "../../server/client.ts";
 import { Random } from "../../src/base/random.ts";
 import { floatTensor, type HostTensor } from "../../src/base/tensor.ts";
 import { assertClose } from "../helpers/close.ts";
-import {
-  agentName,
-  removeFolder,
-  type TinyOptions,
-  TinyPolicy,
-  writeTinyRepository,
-} from "../helpers/tiny-models.ts";
+import { agentName, type TinyPolicy } from "../helpers/tiny-models.ts";
+import { serveTiny } from "../helpers/tiny-server.ts";
 
 const MODES = ["merged", "stacked", "factored"] as const;
 const UNEQUAL = { observationSizes: [3, 5, 4], actionSizes: [2, 1, 3] };
 
 for (const mode of MODES) {
   test(`${mode}: a team request, unequal agents`, async (context) => {
-    const { policy, client } = await serve(context, { mode, ...UNEQUAL });
+    const { policy, client } = await serveTiny(context, { mode, ...UNEQUAL });
     for (const environments of [1, 4, 1]) {
       const observations = normals(environments * 3 * 5, environments);
       const { outputs } = await client.infer("team", {
@@ -36,7 +29,7 @@ for (const mode of MODES) {
   });
 
   test(`${mode}: tagged rows in any order, by index and by name`, async (context) => {
-    const { policy, client, url } = await serve(context, { mode, ...UNEQUAL });
+    const { policy, client, url } = await serveTiny(context, { mode, ...UNEQUAL });
     const tags = [2, 0, 0, 1, 2, 0, 2];
     const observations = normals(tags.length * 5, 3);
     const obs = floatTensor([tags.length, 5], observations);
@@ -57,7 +50,7 @@ for (const mode of MODES) {
   });
 
   test(`${mode}: an agent as a model of its own, in its own sizes`, async (context) => {
-    const { policy, client } = await serve(context, { mode, ...UNEQUAL });
+    const { policy, client } = await serveTiny(context, { mode, ...UNEQUAL });
     for (const agent of [0, 1, 2]) {
       const own = policy.observationSizes[agent]!;
       const observations = normals(6 * own, agent);
@@ -75,7 +68,7 @@ for (const mode of MODES) {
   });
 
   test(`${mode}: recurrent state goes in and comes out`, async (context) => {
-    const { policy, client } = await serve(context, { mode, hidden: 4 });
+    const { policy, client } = await serveTiny(context, { mode, hidden: 4 });
     const obs = floatTensor([2, 2, 3], normals(12, 5));
     const hidden = floatTensor([2, 2, 4], normals(16, 6));
     const { outputs } = await client.infer("team", { obs, hidden_in: hidden });
@@ -94,7 +87,7 @@ for (const mode of MODES) {
   });
 
   test(`${mode}: a discrete action obeys its mask`, async (context) => {
-    const { policy, client } = await serve(context, {
+    const { policy, client } = await serveTiny(context, {
       mode,
       ...UNEQUAL,
       discrete: true,
@@ -120,27 +113,6 @@ for (const mode of MODES) {
       assert.equal(Number(outputs["action"]!.data[row]), logits.indexOf(Math.max(...logits)));
     }
   });
-}
-
-interface Served {
-  readonly policy: TinyPolicy;
-  readonly client: ServerClient;
-  readonly url: string;
-}
-
-async function serve(
-  context: { after(done: () => Promise<void>): void },
-  options: TinyOptions,
-): Promise<Served> {
-  const repository = writeTinyRepository([options]);
-  const server: RunningServer = await startServer({ repository, port: 0 });
-  const client = new ServerClient(server.url);
-  context.after(async () => {
-    client.close();
-    await server.close();
-    removeFolder(repository);
-  });
-  return { policy: new TinyPolicy(options), client, url: server.url };
 }
 
 function checkRows(

@@ -48,6 +48,15 @@ test("each tensor's bytes lie at a multiple of 8 in the file", () => {
   }
 });
 
+test("fields that a file leaves out have their defaults", () => {
+  const builder = new Builder();
+  builder.startObject(4);
+  builder.addFieldInt32(0, 1, 0);
+  builder.finish(builder.endObject(), "TORT");
+  const expected = { adapterVersion: 0, modelVersion: 0, parameters: new Map() };
+  assert.deepEqual(decodeOnnxAdapter(builder.asUint8Array(), "bare"), expected);
+});
+
 interface Parts {
   readonly version?: number;
   readonly identifier?: string;

@@ -58,6 +58,36 @@ test("an adapter is read back exactly, whatever the rank and alpha in its config
   }
 });
 
+test("layers of one rank keep scales of their own", () => {
+  const one = floatTensor([1, 1], [1]);
+  const scales = { a: 0.25, b: 0.5, c: 3 };
+  const layers = Object.entries(scales).map(([name, scale]) => {
+    return { name, in: 1, out: 1, rank: 1, scale, loraA: one, loraB: one };
+  });
+  const files = encodeAdapter({ backboneSha256: "", layers });
+  const json = JSON.parse(Buffer.from(files["adapter_config.json"] ?? "").toString());
+  const read = parseAdapter(json, files["adapter_model.safetensors"] ?? new Uint8Array(), "adapter");
+  assert.deepEqual(Object.fromEntries(read.layers.map(({ name, scale }) => [name, scale])), scales);
+});
+
+test("a scale that a quotient of its product misses by a bit is restored from the backbone's layers", () => {
+  const [loraA, loraB] = [
+    floatTensor([31, 31], new Float32Array(961)),
+    floatTensor([31, 31], new Float32Array(961)),
+  ];
+  const scale = 64 / 57;
+  assert.notEqual((scale * 31) / 31, scale);
+  const adapter = {
+    backboneSha256: "",
+    layers: [{ name: "a", in: 31, out: 31, rank: 31, scale, loraA, loraB }],
+  };
+  const files = encodeAdapter(adapter, { rank: 57, alpha: 64 });
+  const json = JSON.parse(Buffer.from(files["adapter_config.json"] ?? "").toString());
+  const read = parseAdapter(json, files["adapter_model.safetensors"] ?? new Uint8Array(), "adapter");
+  assertClose([read.layers[0]?.scale ?? 0], [scale], { atol: 0, rtol: 3e-16 });
+  assert.deepEqual(checkAdapter(read, adapter.layers, ""), adapter);
+});
+
 test("parameters have the scale folded into lora_B and Olive's names", () => {
   const adapter = sampleAdapter();
   const parameters = adapterParameters(adapter);

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
-  formatCount,
   formatBytes,
+  formatCount,
   formatDuration,
   formatFixed,
   formatMicroseconds,

@@ -18,8 +18,8 @@ test("a linear axis has round ticks inside its values", () => {
   assert.deepEqual(labels({ title: "" }, [-312, 5890]), ["0", "2k", "4k"]);
   assert.deepEqual(labels({ title: "" }, [0, 3e6]), ["0", "1M", "2M", "3M"]);
   assert.deepEqual(labels({ title: "" }, [0.1, 0.3]), ["0.1", "0.15", "0.2", "0.25", "0.3"]);
-  // 1.1 / 0.1 is a little more than 11, 0.3 / 0.1 a little less than 3.
-  assert.deepEqual(labels({ title: "" }, [1.1, 1.5]), ["1.1", "1.2", "1.3", "1.4", "1.5"]);
+  // 0.07 / 0.01 is a little more than 7, so that the tick at the very start could be missed.
+  assert.deepEqual(labels({ title: "" }, [0.07, 0.11]), ["0.07", "0.08", "0.09", "0.1", "0.11"]);
   assert.deepEqual(labels({ title: "", format: "percent" }, [0, 1]), [
     "0%",
     "20%",
@@ -172,6 +172,17 @@ test("a drawing stands alone: one svg, described, without script, identifiers or
     await lineChart(chart),
     /<title>Latency\. both axes logarithmic\. merged &lt;&amp;&gt;, p99, factored</,
   );
+});
+
+test("a marker outside the axis and a band that a log axis cannot hold are left out", async () => {
+  const points = [8, 128].map((x) => ({ x, y: x, low: 0, high: 2 * x }));
+  const svg = await lineChart({
+    ...chart,
+    series: [{ name: "a", points }],
+    markers: [{ x: 1, label: "before" }],
+  });
+  assert.ok(!texts(svg).includes("before"));
+  assert.doesNotMatch(svg, /opacity="0\.16"|Infinity|NaN/);
 });
 
 test("the same chart is the same text", async () => {

@@ -44,7 +44,7 @@ export class Simulation {
     this.#model = compiledModel(mujoco, mjcf);
     this.#data = new mujoco.MjData(this.#model);
     // Everything that decides the next step, the solver's warm start included.
-    this.#stateKind = mujoco.mjtState.mjSTATE_FULLPHYSICS.value;
+    this.#stateKind = mujoco.mjtState.mjSTATE_INTEGRATION.value;
     this.#stateBuffer = new mujoco.DoubleBuffer(mujoco.mj_stateSize(this.#model, this.#stateKind));
     this.#timestep = this.#model.opt.timestep;
   }

@@ -1,0 +1,196 @@
+/** `lorasa train`: trains a team and writes its checkpoint. */
+import { join } from "node:path";
+import { Command, Option } from "commander";
+import { LorasaError } from "../base/errors.ts";
+import { readJson } from "../base/files.ts";
+import { formatCount } from "../base/format.ts";
+import { createRuntime } from "../runtime/onnxruntime.ts";
+import { DEVICES, type Device } from "../runtime/session.ts";
+import { ALGORITHMS, parseTrainConfig, SHARING, type TrainConfig, trainConfig } from "../training/config.ts";
+import { Progress } from "../training/log/progress.ts";
+import { defaultConfig, PRESETS, preset } from "../training/presets.ts";
+import { type TrainResult, train } from "../training/run.ts";
+import { loadRun } from "../training/saved-run.ts";
+import { answer, numberIn, wholeNumber, withJson } from "./command.ts";
+
+interface TrainFlags {
+  readonly env?: string;
+  readonly algo?: TrainConfig["algo"];
+  readonly sharing?: TrainConfig["sharing"];
+  readonly steps?: number;
+  readonly switchAt?: number;
+  readonly rank?: number;
+  readonly alpha?: number;
+  readonly seed?: number;
+  readonly evaluateEvery?: number;
+  readonly saveEvery?: number;
+  readonly set: readonly string[];
+  readonly out: string;
+  readonly preset?: string;
+  readonly config?: string;
+  readonly from?: string;
+  readonly device: Device;
+  readonly backend: string;
+  readonly resume?: boolean;
+  readonly quiet?: boolean;
+  readonly json?: boolean;
+}
+
+/** Flags that set the configuration's field of the same name. */
+const FIELDS = [
+  "env",
+  "algo",
+  "sharing",
+  "steps",
+  "switchAt",
+  "rank",
+  "alpha",
+  "seed",
+  "evaluateEvery",
+  "saveEvery",
+] as const;
+
+export function trainCommand(): Command {
+  const presets = Object.entries(PRESETS).map(([name, { about }]) => `  ${name.padEnd(20)} ${about}`);
+  return withJson(new Command("train"))
+    .description(
+      "Train a team: a shared policy, then a low-rank adapter for each agent (LoRASA), or a baseline.",
+    )
+    .option("--env <task>", "environment, such as mujoco/HalfCheetah-2x3")
+    .addOption(new Option("--algo <name>", "algorithm").choices(ALGORITHMS))
+    .addOption(new Option("--sharing <kind>", "how agents share the policy").choices(SHARING))
+    .option("--steps <n>", "environment steps over all phases, such as 1M", wholeNumber(1))
+    .option(
+      "--switch-at <x>",
+      "when adapters start: a fraction of the steps, or a step",
+      numberIn(1e-9, 1e12),
+    )
+    .option("--rank <r>", "rank of the adapters", wholeNumber(1))
+    .option("--alpha <a>", "adapters are multiplied by alpha / rank", numberIn(1e-6, 1e6))
+    .option("--seed <s>", "seed of everything that is random", wholeNumber(0))
+    .option("--evaluate-every <n>", "steps between deterministic evaluations", wholeNumber(0))
+    .option("--save-every <n>", "steps between checkpoints", wholeNumber(0))
+    .option(
+      "--set <field=value>",
+      "any other field of the configuration; repeatable",
+      (text, all: string[]) => [...all, text],
+      [],
+    )
+    .option("--out <dir>", "folder of the run", "runs/train")
+    .option("--preset <name>", "published settings (below)")
+    .option("--config <file>", "JSON file of configuration fields")
+    .option(
+      "--from <checkpoint>",
+      "start from another run's checkpoint, for example adapters on a shared policy",
+    )
+    .addOption(new Option("--device <name>", "device").choices(DEVICES).default("cpu"))
+    .addOption(
+      new Option("--backend <name>", "library that runs the graphs")
+        .choices(["onnxruntime"])
+        .default("onnxruntime"),
+    )
+    .option("--resume", "go on with the run in --out, exactly as if it had not stopped")
+    .option("--quiet", "no progress line")
+    .addHelpText(
+      "after",
+      `
+Presets:
+${presets.join("\n")}
+
+Fields of --set and --config:
+${fieldHelp()}
+
+Examples:
+  lorasa train --env mujoco/HalfCheetah-2x3 --steps 1M --out runs/cheetah
+  lorasa train --preset harl-halfcheetah --steps 1M --seed 3 --out runs/harl-3
+  lorasa train --preset lorasa-halfcheetah --steps 2M --switch-at 1M --set envs=32 --out runs/lorasa
+  lorasa train --resume --out runs/lorasa
+Ctrl-C ends after the iteration under way and writes a checkpoint; a second one ends at once.`,
+    )
+    .action((flags: TrainFlags) => answer(flags, () => runTrain(flags)));
+}
+
+async function runTrain(flags: TrainFlags): Promise<{ json: object; text: string }> {
+  const config = resolveConfig(flags);
+  const progress = new Progress({ quiet: flags.quiet ?? false });
+  const stop = new AbortController();
+  const onSignal = (): void => {
+    if (stop.signal.aborted) process.exit(130);
+    progress.note("stopping after this iteration; press Ctrl-C again to end at once");
+    stop.abort();
+  };
+  process.on("SIGINT", onSignal).on("SIGTERM", onSignal);
+  try {
+    const result = await train({
+      config,
+      directory: flags.out,
+      runtime: createRuntime(flags.device),
+      signal: stop.signal,
+      onProgress: (state) => progress.update(state),
+      onNote: (line) => progress.note(line),
+      ...(flags.resume && { resume: true }),
+      ...(flags.from !== undefined && { from: flags.from }),
+    });
+    progress.close();
+    if (result.interrupted) process.exitCode = 130;
+    return { json: result, text: summary(result, flags.out) };
+  } finally {
+    progress.close();
+    process.off("SIGINT", onSignal).off("SIGTERM", onSignal);
+  }
+}
+
+/** Preset or run to resume, then the file, then flags: later ones win. */
+function resolveConfig(flags: TrainFlags): TrainConfig {
+  const base = flags.resume
+    ? loadRun(join(flags.out, "checkpoint")).saved.config
+    : flags.preset !== undefined
+      ? preset(flags.preset)
+      : defaultConfig(flags.env ?? "mujoco/HalfCheetah-2x3", flags.steps ?? 1_000_000);
+  const file = flags.config === undefined ? {} : (readJson(flags.config, "configuration") as object);
+  const fromFlags = Object.fromEntries(
+    FIELDS.filter((name) => flags[name] !== undefined).map((name) => [name, flags[name]]),
+  );
+  return parseTrainConfig({
+    ...base,
+    ...file,
+    ...fromFlags,
+    ...Object.fromEntries(flags.set.map(assignment)),
+  });
+}
+
+/** `field=value`, the value as JSON where it is, else as text. */
+function assignment(text: string): [string, unknown] {
+  const at = text.indexOf("=");
+  if (at < 1)
+    throw new LorasaError("LORASA_FLAG", { asked: `--set ${text}`, expected: "field=value", received: text });
+  const value = text.slice(at + 1);
+  try {
+    return [text.slice(0, at), JSON.parse(value)];
+  } catch {
+    return [text.slice(0, at), value];
+  }
+}
+
+function fieldHelp(): string {
+  return Object.entries(trainConfig.shape)
+    .map(([name, field]) => `  ${name.padEnd(20)} ${field.description ?? ""}`.trimEnd())
+    .join("\n");
+}
+
+function summary(result: TrainResult, directory: string): string {
+  const phases = result.phases.map(
+    ({ phase, envSteps, return: value }) =>
+      `  ${phase.padEnd(9)} to step ${formatCount(envSteps)}: return ${value.toFixed(1)}`,
+  );
+  const { mean, std } = result.return;
+  return [
+    result.interrupted ? "interrupted; a checkpoint was written" : "finished",
+    ...phases,
+    `return ${mean.toFixed(1)} ± ${std.toFixed(1)}, ${formatCount(result.envStepsPerSecond)} environment steps a second`,
+    `checkpoint  ${result.checkpoint}`,
+    result.interrupted
+      ? `go on       lorasa train --resume --out ${directory}`
+      : `next        lorasa evaluate ${result.checkpoint}\n            lorasa export ${result.checkpoint} --mode factored --out models-repository`,
+  ].join("\n");
+}

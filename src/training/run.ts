@@ -1,0 +1,271 @@
+/**
+ * A training run with its folder: metrics, TensorBoard events, evaluation, checkpoints, resuming. The learning itself is
+ * `trainer.ts`.
+ *
+ * The folder holds `metrics.jsonl`, `events.out.tfevents.*`, `checkpoint/` (the latest) and, for LoRASA, `switch/` (the
+ * shared policy when adapters start).
+ */
+import { existsSync, mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { LorasaError } from "../base/errors.ts";
+import { diskError } from "../base/files.ts";
+import { mean, standardDeviation } from "../base/statistics.ts";
+import { createVectorEnv } from "../envs/vector.ts";
+import type { VectorEnv } from "../envs/vector-contract.ts";
+import type { Runtime } from "../runtime/session.ts";
+import type { Episode } from "./collector.ts";
+import { switchStep, type TrainConfig } from "./config.ts";
+import { evaluate } from "./evaluation.ts";
+import { MetricsFile } from "./log/metrics-file.ts";
+import type { ProgressState } from "./log/progress.ts";
+import { EventFile } from "./log/tensorboard.ts";
+import { loadRun, saveRun, trainerState } from "./saved-run.ts";
+import { type IterationReport, type Phase, Trainer } from "./trainer.ts";
+
+export interface TrainRunOptions {
+  readonly config: TrainConfig;
+  readonly directory: string;
+  readonly runtime: Runtime;
+  /** Goes on from the folder's checkpoint instead of refusing a folder that has one. */
+  readonly resume?: boolean;
+  /** Starts from another run's checkpoint: its networks, normaliser, environments and step count. */
+  readonly from?: string;
+  /** When it fires, the iteration under way ends, a checkpoint is written and the run returns. */
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (state: Omit<ProgressState, "perSecond">) => void;
+  readonly onNote?: (line: string) => void;
+}
+
+/** What a finished or interrupted run was. */
+export interface TrainResult {
+  readonly checkpoint: string;
+  readonly envSteps: number;
+  readonly envStepsPerSecond: number;
+  /** Of the deterministic evaluation at the end; of recent training episodes when interrupted. */
+  readonly return: { readonly mean: number; readonly std: number };
+  readonly phases: readonly { readonly phase: Phase; readonly envSteps: number; readonly return: number }[];
+  readonly interrupted: boolean;
+}
+
+/** Episodes that the mean return of progress lines is taken over. */
+const RECENT_EPISODES = 20;
+const EVALUATION_ENVS = 8;
+
+/** @throws LORASA_EXISTS for a folder with a checkpoint unless resuming; LORASA_FILE without one when resuming. */
+export async function train(options: TrainRunOptions): Promise<TrainResult> {
+  const run = await TrainRun.start(options);
+  try {
+    return await run.loop();
+  } finally {
+    await run.close();
+  }
+}
+
+class TrainRun {
+  readonly #options: TrainRunOptions;
+  readonly #trainer: Trainer;
+  readonly #vectorEnv: VectorEnv;
+  readonly #metrics: MetricsFile;
+  readonly #events: EventFile;
+  readonly #phases: { phase: Phase; envSteps: number; return: number }[] = [];
+  #evaluationEnv: VectorEnv | undefined;
+  #recent: number[];
+  #secondsBefore: number;
+  readonly #stepsBefore: number;
+  readonly #started = performance.now();
+
+  static async start(options: TrainRunOptions): Promise<TrainRun> {
+    const { config, directory, runtime, onNote } = options;
+    const checkpoint = join(directory, "checkpoint");
+    const loaded = openRun(options, checkpoint);
+    const vectorEnv = await createVectorEnv({
+      name: config.env,
+      options: config.envOptions,
+      envs: config.envs,
+      groups: 2,
+    });
+    const trainer = new Trainer({ config, runtime, vectorEnv });
+    if (loaded) {
+      const { name } = vectorEnv.spec;
+      if (loaded.saved.environment.name !== name)
+        throw otherTask(options.from ?? checkpoint, name, loaded.saved.environment.name);
+      await trainer.restore(trainerState(loaded), loaded.saved.phase);
+      onNote?.(`going on from step ${trainer.envSteps} of ${options.from ?? checkpoint}`);
+    }
+    return new TrainRun(
+      options,
+      trainer,
+      vectorEnv,
+      loaded?.saved.recentReturns ?? [],
+      loaded?.saved.counters.seconds ?? 0,
+    );
+  }
+
+  private constructor(
+    options: TrainRunOptions,
+    trainer: Trainer,
+    vectorEnv: VectorEnv,
+    recent: readonly number[],
+    seconds: number,
+  ) {
+    this.#options = options;
+    this.#trainer = trainer;
+    this.#vectorEnv = vectorEnv;
+    this.#recent = [...recent];
+    this.#secondsBefore = seconds;
+    this.#stepsBefore = trainer.envSteps;
+    const resumeAt = options.resume ? { resumeAt: trainer.envSteps } : {};
+    this.#metrics = new MetricsFile(join(options.directory, "metrics.jsonl"), resumeAt);
+    this.#events = new EventFile(options.directory, resumeAt);
+  }
+
+  async loop(): Promise<TrainResult> {
+    const { config, signal } = this.#options;
+    while (!this.#trainer.done && !signal?.aborted) {
+      const before = this.#trainer.envSteps;
+      const report = await this.#trainer.iterate();
+      this.#recent = [...this.#recent, ...report.episodes.map((episode) => episode.return)].slice(
+        -RECENT_EPISODES,
+      );
+      const evaluated = crossed(before, report.envSteps, config.evaluateEvery)
+        ? await this.#evaluate()
+        : undefined;
+      this.#log(report, evaluated);
+      if (config.sharing === "lorasa" && report.envSteps === switchStep(config)) await this.#endShared();
+      else if (crossed(before, report.envSteps, config.saveEvery)) await this.#save("checkpoint");
+    }
+    await this.#save("checkpoint");
+    return this.#result(signal?.aborted ?? false);
+  }
+
+  async close(): Promise<void> {
+    this.#metrics.close();
+    this.#events.close();
+    await this.#trainer.close();
+    await this.#vectorEnv.close();
+    await this.#evaluationEnv?.close();
+  }
+
+  #log(report: IterationReport, evaluated: readonly Episode[] | undefined): void {
+    const seconds = this.#secondsBefore + (performance.now() - this.#started) / 1000;
+    const metrics: Record<string, number> = {
+      return: mean(this.#recent),
+      episodes: report.episodes.length,
+      ...(evaluated && { evaluationReturn: mean(evaluated.map((episode) => episode.return)) }),
+      ...report.figures,
+      ...Object.fromEntries(Object.entries(report.ms).map(([name, ms]) => [`${name}Ms`, ms])),
+    };
+    this.#metrics.append({ envSteps: report.envSteps, seconds, phase: report.phase, metrics });
+    this.#events.scalars(report.envSteps, grouped(metrics));
+    this.#options.onProgress?.({
+      phase: report.phase,
+      done: report.envSteps,
+      total: this.#trainer.config.steps,
+      meanReturn: this.#recent.length === 0 ? null : mean(this.#recent),
+    });
+  }
+
+  /** The shared policy as the adapters find it, kept beside the latest checkpoint. */
+  async #endShared(): Promise<void> {
+    const returns = (await this.#evaluate()).map((episode) => episode.return);
+    this.#phases.push({ phase: "shared", envSteps: this.#trainer.envSteps, return: mean(returns) });
+    await this.#save("switch");
+    await this.#save("checkpoint");
+    this.#options.onNote?.(
+      `shared policy kept in ${join(this.#options.directory, "switch")}: return ${mean(returns).toFixed(1)}; adapters start`,
+    );
+  }
+
+  async #evaluate(): Promise<Episode[]> {
+    const { config, runtime } = this.#options;
+    this.#evaluationEnv ??= await createVectorEnv({
+      name: config.env,
+      options: config.envOptions,
+      envs: Math.min(EVALUATION_ENVS, config.evaluationEpisodes),
+      groups: 1,
+    });
+    // Other episodes than those trained on, the same ones each time.
+    const seed = config.seed + 1_000_003;
+    return evaluate(this.#trainer.team, {
+      runtime,
+      vectorEnv: this.#evaluationEnv,
+      episodes: config.evaluationEpisodes,
+      seed,
+    });
+  }
+
+  async #save(folder: "checkpoint" | "switch"): Promise<void> {
+    this.#metrics.flush();
+    saveRun(join(this.#options.directory, folder), await this.#trainer.state(), {
+      config: this.#trainer.config,
+      phase: this.#trainer.phase,
+      spec: this.#trainer.spec,
+      seconds: this.#secondsBefore + (performance.now() - this.#started) / 1000,
+      recentReturns: this.#recent,
+    });
+  }
+
+  async #result(interrupted: boolean): Promise<TrainResult> {
+    const seconds = (performance.now() - this.#started) / 1000;
+    const steps = this.#trainer.envSteps - this.#stepsBefore;
+    const returns = interrupted ? this.#recent : (await this.#evaluate()).map((episode) => episode.return);
+    const last = { phase: this.#trainer.phase, envSteps: this.#trainer.envSteps, return: mean(returns) };
+    return {
+      checkpoint: join(this.#options.directory, "checkpoint"),
+      envSteps: this.#trainer.envSteps,
+      envStepsPerSecond: steps / seconds,
+      return: { mean: mean(returns), std: standardDeviation(returns) },
+      phases: [...this.#phases, last],
+      interrupted,
+    };
+  }
+}
+
+/** The run to go on from, if any; makes the folder. */
+function openRun(
+  { directory, resume, from }: TrainRunOptions,
+  checkpoint: string,
+): ReturnType<typeof loadRun> | undefined {
+  if (resume) return loadRun(checkpoint);
+  if (existsSync(checkpoint)) {
+    throw new LorasaError("LORASA_EXISTS", {
+      asked: `training into ${directory}`,
+      expected: "a folder without a run",
+      received: `a checkpoint in ${checkpoint}`,
+      mend: "add --resume to go on with it, or choose another --out",
+    });
+  }
+  const loaded = from === undefined ? undefined : loadRun(from);
+  try {
+    mkdirSync(directory, { recursive: true });
+  } catch (cause) {
+    throw diskError(`making ${directory}`, cause);
+  }
+  return loaded;
+}
+
+function otherTask(path: string, asked: string, received: string): LorasaError {
+  return new LorasaError("LORASA_CONFIG", {
+    asked: `checkpoint ${path}`,
+    expected: `one of ${asked}`,
+    received,
+  });
+}
+
+/** Whether a multiple of `every` lies in (before, after]. */
+function crossed(before: number, after: number, every: number): boolean {
+  return every > 0 && Math.floor(after / every) > Math.floor(before / every);
+}
+
+/** TensorBoard shows names with a slash in groups. */
+function grouped(metrics: Readonly<Record<string, number>>): Record<string, number> {
+  const group = (name: string): string =>
+    name.endsWith("Ms")
+      ? "time"
+      : name.toLowerCase().includes("return") || name === "episodes"
+        ? "return"
+        : "update";
+  return Object.fromEntries(
+    Object.entries(metrics).map(([name, value]) => [`${group(name)}/${name}`, value]),
+  );
+}

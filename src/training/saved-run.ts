@@ -1,0 +1,258 @@
+/**
+ * A training run as a checkpoint: what `lorasa.json` says of it, and the way from a trainer's state to files and back.
+ * How files are written is `checkpoint/checkpoint.ts`.
+ */
+import { z } from "zod";
+import { actorParameters, criticParameters, type Sharing } from "../../models/policy.ts";
+import {
+  adapterLayers,
+  agentAdapter,
+  fileTensors,
+  flatParameters,
+  setAgentAdapter,
+  type Team,
+} from "../../models/team.ts";
+import { LorasaError } from "../base/errors.ts";
+import { floatTensor, type HostTensor } from "../base/tensor.ts";
+import { VERSION } from "../base/version.ts";
+import {
+  BACKBONE_FILE,
+  backboneIdentity,
+  type CheckpointContents,
+  readCheckpoint,
+  writeCheckpoint,
+} from "../checkpoint/checkpoint.ts";
+import type { EnvSpec } from "../envs/contract.ts";
+import { actorConfig, criticConfig, loraConfig, type TrainConfig, trainConfig } from "./config.ts";
+import type { LearnerState } from "./learner.ts";
+import type { Phase, TrainerState } from "./trainer.ts";
+
+const CRITIC_FILE = "critic.safetensors";
+const OPTIMIZER_FILE = "optimizer.safetensors";
+
+const randomState = z.object({
+  words: z.tuple([z.number(), z.number(), z.number(), z.number()]),
+  spare: z.number().nullable(),
+});
+
+const envSpec = z.object({
+  name: z.string(),
+  agents: z.array(z.object({ name: z.string(), observationSize: z.int(), actionSize: z.int() })).min(1),
+  observationSize: z.int().positive(),
+  stateSize: z.int().positive(),
+  actionSpace: z.discriminatedUnion("kind", [
+    z.object({ kind: z.literal("continuous"), size: z.int().positive(), low: z.number(), high: z.number() }),
+    z.object({ kind: z.literal("discrete"), count: z.int().positive() }),
+  ]),
+  episodeLimit: z.int().positive(),
+  stepSeconds: z.number().positive(),
+});
+
+/** The manifest's fields that are read back; `network` and `adapterLayers` are there for other readers. */
+const savedRun = z.looseObject({
+  config: trainConfig,
+  environment: envSpec,
+  phase: z.enum(["shared", "adapters"]),
+  counters: z.object({
+    envSteps: z.int().nonnegative(),
+    actorUpdates: z.int().nonnegative(),
+    criticUpdates: z.int().nonnegative(),
+    seconds: z.number().nonnegative(),
+  }),
+  random: z.object({ noise: randomState, actor: randomState, critic: randomState }),
+  recentReturns: z.array(z.number()),
+});
+
+export type SavedRun = z.infer<typeof savedRun>;
+
+/** What a checkpoint is made of, besides the trainer's state. */
+export interface RunFacts {
+  readonly config: TrainConfig;
+  readonly phase: Phase;
+  readonly spec: EnvSpec;
+  readonly seconds: number;
+  readonly recentReturns: readonly number[];
+}
+
+/** Writes a run's checkpoint whole. @throws LORASA_DISK; the checkpoint that was there stays. */
+export function saveRun(directory: string, state: TrainerState, facts: RunFacts): void {
+  const team = teamOf(facts.config, facts.spec, facts.phase, state.backbone, state.actor.parameters);
+  const backbone = fileTensors(team.parameters.backbone, team.backbone);
+  const identity = backboneIdentity(backbone);
+  const critic = criticParameters(criticConfig(facts.config, facts.spec));
+  const adapters =
+    facts.phase === "adapters"
+      ? facts.spec.agents.map(
+          ({ name }, index) =>
+            [name, { layers: agentAdapter(team, index), backboneSha256: identity }] as const,
+        )
+      : [];
+  writeCheckpoint(
+    directory,
+    {
+      manifest: manifestOf(team, state, facts),
+      tensors: {
+        [BACKBONE_FILE]: backbone,
+        [CRITIC_FILE]: fileTensors(critic, state.critic.parameters),
+        [OPTIMIZER_FILE]: optimizerTensors(state),
+      },
+      adapters: Object.fromEntries(adapters),
+    },
+    { rank: facts.config.rank, alpha: facts.config.alpha, baseModel: `lorasa/${facts.spec.name}` },
+  );
+}
+
+/** A checkpoint's manifest, team and files. @throws LORASA_FILE, LORASA_CHECKSUM, LORASA_ADAPTER and the rest. */
+export function loadRun(directory: string): {
+  saved: SavedRun;
+  team: Team;
+  backboneSha256: string;
+  contents: CheckpointContents<SavedRun>;
+} {
+  const contents = readCheckpoint(directory, savedRun);
+  const saved = contents.manifest;
+  const sharing = sharingOf(saved.config, saved.phase);
+  const parameters = actorParameters(actorConfig(saved.config, saved.environment), sharing);
+  const file = contents.tensors[BACKBONE_FILE]!;
+  const backbone = flatParameters(parameters.backbone, file);
+  const trained = parameters.adapters
+    ? new Float32Array(parameters.adapters.owners * parameters.adapters.size)
+    : backbone;
+  if (parameters.adapters) {
+    for (const [index, { name }] of saved.environment.agents.entries()) {
+      const adapter = contents.adapters[name];
+      if (!adapter)
+        throw new LorasaError("LORASA_FILE", {
+          asked: `checkpoint ${directory}`,
+          expected: `adapters/${name}`,
+          received: "none",
+        });
+      setAgentAdapter(parameters, trained, index, adapter.layers);
+    }
+  }
+  const team = teamOf(saved.config, saved.environment, saved.phase, backbone, trained);
+  return { saved, team, backboneSha256: backboneIdentity(file), contents };
+}
+
+/** The state that a trainer goes on from. */
+export function trainerState({ saved, team, contents }: ReturnType<typeof loadRun>): TrainerState {
+  const tensors = contents.tensors[OPTIMIZER_FILE]!;
+  const get = (name: string): Float32Array => named(tensors, name).data as Float32Array;
+  const critic = criticParameters(criticConfig(saved.config, saved.environment));
+  const learner = (role: "actor" | "critic", parameters: Float32Array): LearnerState => ({
+    parameters,
+    firstMoment: get(`${role}.first_moment`),
+    secondMoment: get(`${role}.second_moment`),
+    updates: saved.counters[`${role}Updates`],
+    random: saved.random[role],
+    carried: Object.fromEntries(
+      under(tensors, `${role}.carried.`).map(([name, data]) => [name, data as Float32Array]),
+    ),
+  });
+  const groups = new Set(under(tensors, "collector.").map(([name]) => name.split(".")[0]!));
+  return {
+    envSteps: saved.counters.envSteps,
+    backbone: team.backbone,
+    actor: learner("actor", team.adapters ?? team.backbone),
+    critic: learner("critic", flatParameters(critic, contents.tensors[CRITIC_FILE]!)),
+    collector: {
+      groups: [...groups].map((group) =>
+        Object.fromEntries(
+          under(tensors, `collector.${group}.`).map(([name, data]) => [name, data as Float32Array]),
+        ),
+      ),
+    },
+    environments: under(tensors, "environment.").map(([, data]) => data as Float64Array),
+    noise: saved.random.noise,
+  };
+}
+
+function teamOf(
+  config: TrainConfig,
+  spec: EnvSpec,
+  phase: Phase,
+  backbone: Float32Array,
+  trained: Float32Array,
+): Team {
+  const actor = actorConfig(config, spec);
+  const sharing = sharingOf(config, phase);
+  return {
+    environment: { name: spec.name, stepSeconds: spec.stepSeconds },
+    agents: spec.agents,
+    actor,
+    sharing,
+    parameters: actorParameters(actor, sharing),
+    backbone,
+    ...(sharing.kind === "low-rank" && { adapters: trained }),
+  };
+}
+
+function sharingOf(config: TrainConfig, phase: Phase): Sharing {
+  if (phase === "adapters") return { kind: "low-rank", lora: loraConfig(config) };
+  return { kind: config.sharing === "nps" ? "individual" : "shared" };
+}
+
+function manifestOf(
+  team: Team,
+  state: TrainerState,
+  { config, spec, phase, seconds, recentReturns }: RunFacts,
+) {
+  return {
+    lorasa: VERSION,
+    environment: spec,
+    phase,
+    config,
+    network: { actor: team.actor, critic: criticConfig(config, spec) },
+    adapterLayers: adapterLayers(team),
+    counters: {
+      envSteps: state.envSteps,
+      actorUpdates: state.actor.updates,
+      criticUpdates: state.critic.updates,
+      seconds,
+    },
+    random: { noise: state.noise, actor: state.actor.random, critic: state.critic.random },
+    recentReturns,
+    provenance: { node: process.version, platform: `${process.platform}-${process.arch}` },
+  };
+}
+
+function optimizerTensors(state: TrainerState): Map<string, HostTensor> {
+  const tensors = new Map<string, HostTensor>();
+  const put = (name: string, data: Float32Array): unknown =>
+    tensors.set(name, floatTensor([data.length], data));
+  for (const role of ["actor", "critic"] as const) {
+    put(`${role}.first_moment`, state[role].firstMoment);
+    put(`${role}.second_moment`, state[role].secondMoment);
+    for (const [name, data] of Object.entries(state[role].carried)) put(`${role}.carried.${name}`, data);
+  }
+  for (const [index, group] of state.collector.groups.entries()) {
+    for (const [name, data] of Object.entries(group)) put(`collector.${index}.${name}`, data);
+  }
+  // Padded, so that the order of names is that of the environments.
+  for (const [index, data] of state.environments.entries()) {
+    tensors.set(`environment.${String(index).padStart(6, "0")}`, {
+      dtype: "float64",
+      dims: [data.length],
+      data,
+    });
+  }
+  return tensors;
+}
+
+/** Tensors whose names start so, by the rest of their name, in order. */
+function under(tensors: ReadonlyMap<string, HostTensor>, prefix: string): [string, HostTensor["data"]][] {
+  return [...tensors]
+    .filter(([name]) => name.startsWith(prefix))
+    .map(([name, { data }]): [string, HostTensor["data"]] => [name.slice(prefix.length), data])
+    .sort(([a], [b]) => (a < b ? -1 : 1));
+}
+
+function named(tensors: ReadonlyMap<string, HostTensor>, name: string): HostTensor {
+  const tensor = tensors.get(name);
+  if (tensor) return tensor;
+  throw new LorasaError("LORASA_FILE", {
+    asked: OPTIMIZER_FILE,
+    expected: `tensor ${name}`,
+    received: "none",
+  });
+}
