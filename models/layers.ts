@@ -111,13 +111,14 @@ export function gru(
         outSize: 3 * size,
         weight: { kind: "orthogonal", gain: 1 },
       });
-    const inputs = perStep(g, linear(x, "gru.input"), steps);
-    const masks = mask && perStep(g, mask, steps);
+    // Rows are cut before the projection: a third of the memory is moved, and each step's product stays in the cache.
+    const inputs = perStep(g, x, steps);
+    const masks = mask && perStep(g, g.expand(mask, x.shape.with(-1, 1)), steps);
     const states: Value[] = [];
     let state = hidden;
     for (let t = 0; t < steps; t++) {
       const before = masks ? g.mul(state, masks[t]!) : state;
-      state = gruStep(g, inputs[t]!, linear(before, "gru.hidden"), before, size);
+      state = gruStep(g, linear(inputs[t]!, "gru.input"), linear(before, "gru.hidden"), before, size);
       states.push(state);
     }
     return { states: g.concat(states, -2 + x.shape.length), last: state };

@@ -5,12 +5,12 @@
  * `lorasa.json` holds the manifest and the size and SHA-256 of every other file: `<name>.safetensors` and
  * `adapters/<agent>/`. The SHA-256 of `backbone.safetensors` is the backbone's identity, which its adapters carry.
  */
-import { existsSync, mkdirSync, readdirSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { z } from "zod";
 import { recoverDirectory, replaceDirectory } from "../base/directories.ts";
 import { LorasaError } from "../base/errors.ts";
-import { parseJson, readFile, readJson, sha256, writeFileAtomic } from "../base/files.ts";
+import { parseJson, readFile, readJson, sha256 } from "../base/files.ts";
 import type { HostTensor } from "../base/tensor.ts";
 import type { Adapter } from "./adapter.ts";
 import { type AdapterFileOptions, CONFIG_FILE, encodeAdapter, parseAdapter, TENSORS_FILE } from "./peft.ts";
@@ -94,7 +94,7 @@ function checkManifest(manifest: Readonly<Record<string, unknown>>): Readonly<Re
 function writeFiles(folder: string, contents: ReadonlyMap<string, Uint8Array>): void {
   for (const [path, bytes] of contents) {
     mkdirSync(dirname(join(folder, path)), { recursive: true });
-    writeFileAtomic(join(folder, path), bytes);
+    writeFileSync(join(folder, path), bytes);
   }
 }
 

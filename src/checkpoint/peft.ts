@@ -8,11 +8,11 @@
  *
  * @source https://github.com/huggingface/peft, save_pretrained and LoraModel.
  */
-import { existsSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { recoverDirectory, replaceDirectory } from "../base/directories.ts";
 import { LorasaError } from "../base/errors.ts";
-import { readFile, readJson, writeFileAtomic } from "../base/files.ts";
+import { readFile, readJson } from "../base/files.ts";
 import { type FloatTensor, floatTensor, formatDims, type HostTensor } from "../base/tensor.ts";
 import { type Adapter, checkLayerShapes, type LoraLayer } from "./adapter.ts";
 import { exactPattern, isTargeted, type LoraConfig, parseLoraConfig, resolveLayer } from "./peft-config.ts";
@@ -109,7 +109,7 @@ export function writeAdapter(directory: string, adapter: Adapter, options: Adapt
   replaceDirectory(
     directory,
     (temporary) => {
-      for (const [name, bytes] of Object.entries(files)) writeFileAtomic(join(temporary, name), bytes);
+      for (const [name, bytes] of Object.entries(files)) writeFileSync(join(temporary, name), bytes);
     },
     { marker: CONFIG_FILE },
   );

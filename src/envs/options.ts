@@ -3,13 +3,13 @@ import { LorasaError, suggestion } from "../base/errors.ts";
 import type { EnvOptions } from "./contract.ts";
 
 /** One of some words, a whole number in a range, or any text. */
-export type OptionRule =
+type OptionRule =
   | { readonly kind: "choice"; readonly choices: readonly string[]; readonly initial: string }
   | { readonly kind: "whole"; readonly low: number; readonly high: number; readonly initial: number }
   | { readonly kind: "text"; readonly initial: string };
 
 /** The value a rule gives. */
-export type OptionValue<Rule extends OptionRule> = Rule extends { choices: readonly (infer Word)[] }
+type OptionValue<Rule extends OptionRule> = Rule extends { choices: readonly (infer Word)[] }
   ? Word
   : Rule extends { kind: "whole" }
     ? number

@@ -10,10 +10,9 @@ export interface GroupMemory {
   readonly shared: SharedArrayBuffer;
 }
 
-export function allocateGroup(spec: EnvSpec, firstEnv: number, envs: number): GroupMemory {
-  const { floats, bytes } = groupSizes(spec, envs);
-  const length = 4 * floats.reduce((sum, size) => sum + size, 0) + bytes.reduce((sum, size) => sum + size, 0);
-  return { firstEnv, envs, shared: new SharedArrayBuffer(length) };
+/** Memory for `groups` groups of `envs` environments each, zeroed. */
+export function allocateGroups(spec: EnvSpec, groups: number, envs: number): GroupMemory[] {
+  return Array.from({ length: groups }, (_, group) => allocateGroup(spec, group * envs, envs));
 }
 
 /** The group's arrays over its memory: the same memory in every thread. */
@@ -56,6 +55,12 @@ export function groupViews(spec: EnvSpec, { firstEnv, envs, shared }: GroupMemor
     terminated: terminated!,
     truncated: truncated!,
   };
+}
+
+function allocateGroup(spec: EnvSpec, firstEnv: number, envs: number): GroupMemory {
+  const { floats, bytes } = groupSizes(spec, envs);
+  const length = 4 * floats.reduce((sum, size) => sum + size, 0) + bytes.reduce((sum, size) => sum + size, 0);
+  return { firstEnv, envs, shared: new SharedArrayBuffer(length) };
 }
 
 /** Lengths in the order in which {@link groupViews} hands them out: float32 first, for alignment. */

@@ -17,7 +17,7 @@ export function savedSize(env: Env): number {
   return OWN_NUMBERS + env.save().length;
 }
 
-export interface SliceParts {
+interface SliceParts {
   /** Those of the group from `first` on. */
   readonly envs: readonly Env[];
   readonly first: number;

@@ -1,11 +1,12 @@
-/** Several environments of one task, stepped at once in groups; where they live is `vector-hosts.ts`. */
+/** Several environments of one task, stepped at once in groups; where they live is `vector-host.ts` and `vector-threads.ts`. */
 import { availableParallelism } from "node:os";
 import { LorasaError } from "../base/errors.ts";
 import type { EnvOptions, EnvSpec } from "./contract.ts";
 import { envSpec } from "./registry.ts";
 import type { EnvGroup, VectorEnv } from "./vector-contract.ts";
-import { type Host, localHost, threadHost } from "./vector-hosts.ts";
+import { type Host, localHost } from "./vector-host.ts";
 import type { Command } from "./vector-slice.ts";
+import { threadHost } from "./vector-threads.ts";
 
 /** How long a thread may show no progress before it counts as lost. */
 const STALL_MS = 30_000;

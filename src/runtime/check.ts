@@ -5,9 +5,13 @@ import type { RunTensor, TensorInfo } from "./session.ts";
 
 /**
  * Every input is fed, nothing else is, and element types and sizes fit; a named size is the same everywhere.
+ * @returns what each named size stands for.
  * @throws LORASA_NAME, LORASA_DTYPE, LORASA_SHAPE.
  */
-export function checkFeeds(inputs: readonly TensorInfo[], feeds: Readonly<Record<string, RunTensor>>): void {
+export function checkFeeds(
+  inputs: readonly TensorInfo[],
+  feeds: Readonly<Record<string, RunTensor>>,
+): ReadonlyMap<string, number> {
   const sizes = new Map<string, number>();
   for (const input of inputs) {
     const tensor = feeds[input.name];
@@ -21,17 +25,20 @@ export function checkFeeds(inputs: readonly TensorInfo[], feeds: Readonly<Record
     checkTensor("input", input, tensor, sizes);
   }
   checkKnown("input", inputs, Object.keys(feeds));
+  return sizes;
 }
 
-/** Every fetch is an output, and a tensor to fill has its type and a size for each fixed one. */
+/** Every fetch is an output, and a tensor to fill has its type and sizes, named ones as the feeds have them. */
 export function checkFetches(
   outputs: readonly TensorInfo[],
   fetches: Readonly<Record<string, HostTensor | null>>,
+  fedSizes: ReadonlyMap<string, number>,
 ): void {
   checkKnown("output", outputs, Object.keys(fetches));
+  const sizes = new Map(fedSizes);
   for (const output of outputs) {
     const tensor = fetches[output.name];
-    if (tensor) checkTensor("output", output, tensor, new Map());
+    if (tensor) checkTensor("output", output, tensor, sizes);
   }
 }
 

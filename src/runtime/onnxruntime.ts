@@ -6,19 +6,20 @@
  * The package's version is pinned for that reason.
  */
 import { createRequire } from "node:module";
-import { Tensor } from "onnxruntime-common";
+import { env, Tensor } from "onnxruntime-common";
 import { LorasaError } from "../base/errors.ts";
 import { DTYPES, type DType, type HostTensor, type TensorData } from "../base/tensor.ts";
 import { checkFeeds, checkFetches } from "./check.ts";
-import type {
-  BoundRun,
-  Device,
-  ResidentTensor,
-  RunTensor,
-  Runtime,
-  Session,
-  SessionOptions,
-  TensorInfo,
+import {
+  type BoundRun,
+  DEVICES,
+  type Device,
+  type ResidentTensor,
+  type RunTensor,
+  type Runtime,
+  type Session,
+  type SessionOptions,
+  type TensorInfo,
 } from "./session.ts";
 
 interface NativeMetadata {
@@ -67,12 +68,24 @@ function loadNative(): NativeBinding {
   if (native) return native;
   // The binding has no types of its own under this path.
   native = createRequire(import.meta.url)("onnxruntime-node/dist/binding.js") as NativeBinding;
+  // What it would log as an error is thrown as one too.
+  env.logLevel = "fatal";
   native.initOrt();
   return native;
 }
 
-/** A runtime on the device. Sessions of one device share nothing but the library's thread pools. */
+/**
+ * A runtime on the device. Sessions of one device share nothing but the library's thread pools.
+ * @throws LORASA_DEVICE for a device of another name; whether it is there shows when a session is created.
+ */
 export function createRuntime(device: Device = "cpu"): Runtime {
+  if (!DEVICES.includes(device)) {
+    throw new LorasaError("LORASA_DEVICE", {
+      asked: "creating a runtime",
+      expected: `a device of ${DEVICES.join(", ")}`,
+      received: `${device}`,
+    });
+  }
   return {
     device,
     createSession: (model, options = {}) => new OnnxSession(model, { ...options, device }),
@@ -100,26 +113,25 @@ class OnnxSession implements Session {
     fetches?: Readonly<Record<string, HostTensor | null>>,
   ): Record<string, RunTensor> {
     const session = this.#open();
-    checkFeeds(this.inputs, feeds);
-    if (fetches) checkFetches(this.outputs, fetches);
+    const sizes = checkFeeds(this.inputs, feeds);
+    if (fetches) checkFetches(this.outputs, fetches, sizes);
     const nativeFetches = fetches
       ? mapValues(fetches, (tensor) => tensor && toNative(tensor))
       : { ...this.#allFetches };
-    const results = session.run(mapValues(feeds, toNative), nativeFetches, {});
+    const results = runNative(session, mapValues(feeds, toNative), nativeFetches, {});
     return mapValues(results, (result, name) => fetches?.[name] ?? fromNative(result));
   }
 
   bind(feeds: Readonly<Record<string, HostTensor>>, fetches: Readonly<Record<string, HostTensor>>): BoundRun {
     const session = this.#open();
-    checkFeeds(this.inputs, feeds);
-    checkFetches(this.outputs, fetches);
+    checkFetches(this.outputs, fetches, checkFeeds(this.inputs, feeds));
     const nativeFeeds = mapValues(feeds, toNative);
     const nativeFetches = mapValues(fetches, toNative);
     const options = {};
     return {
       run: () => {
         if (this.#session === undefined) throw disposed();
-        session.run(nativeFeeds, nativeFetches, options);
+        runNative(session, nativeFeeds, nativeFetches, options);
       },
     };
   }
@@ -144,8 +156,12 @@ function loadSession(model: Uint8Array, options: SessionOptions): NativeSession 
     intraOpNumThreads: options.threads ?? 1,
     interOpNumThreads: 1,
     graphOptimizationLevel: "all",
+    logSeverityLevel: 4,
     // Spinning threads would take the core that the simulators need.
-    extra: { session: { intra_op: { allow_spinning: (options.threads ?? 1) > 1 ? "1" : "0" } } },
+    extra: {
+      optimization: { disable_specified_optimizers: "MatMulAddFusion" },
+      session: { intra_op: { allow_spinning: (options.threads ?? 1) > 1 ? "1" : "0" } },
+    },
     ...(options.profilePrefix && { enableProfiling: true, profileFilePrefix: options.profilePrefix }),
     ...(options.residentOutputs?.length &&
       device !== "cpu" && {
@@ -162,8 +178,31 @@ function loadSession(model: Uint8Array, options: SessionOptions): NativeSession 
   return session;
 }
 
+/** One run; what only the values show, such as an index out of range, becomes an error of ours. */
+function runNative(
+  session: NativeSession,
+  feeds: NativeTensors,
+  fetches: NativeTensors,
+  options: object,
+): Record<string, Tensor> {
+  try {
+    return session.run(feeds, fetches, options);
+  } catch (cause) {
+    throw new LorasaError("LORASA_GRAPH", {
+      asked: "running a graph",
+      received: nativeMessage(cause),
+      cause,
+    });
+  }
+}
+
+/** The first line, without the place in the library's source that some begin with. */
+function nativeMessage(cause: unknown): string {
+  return (cause as Error).message.split("\n")[0]!.replace(/^\/.* was false\. /, "");
+}
+
 function loadError(device: Device, cause: unknown): LorasaError {
-  const received = (cause as Error).message.split("\n")[0]!;
+  const received = nativeMessage(cause);
   if (device === "cpu") {
     return new LorasaError("LORASA_GRAPH", {
       asked: "loading a graph",

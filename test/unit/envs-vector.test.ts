@@ -140,6 +140,17 @@ test("a failure in a thread names the environment; reset goes on", async () => {
   await vector.close();
 });
 
+test("failures in several threads at once are told once, and nothing of them is left after a reset", async () => {
+  const vector = await createVectorEnv({ name, envs: 2, groups: 1, threads: 2 });
+  vector.reset(1);
+  vector.groups[0]!.actions.fill(Number.NaN);
+  vector.startStep(0);
+  assert.throws(() => vector.finishStep(0), { code: "LORASA_NOT_FINITE" });
+  vector.reset(1);
+  assert.equal(play(vector, 2).length, 4);
+  await vector.close();
+});
+
 test("steps begin and finish in turn", async () => {
   const vector = await createVectorEnv({ name, envs: 2, threads: 1 });
   vector.reset(1);

@@ -11,7 +11,8 @@ import type { TeamTask } from "./tasks.ts";
 const SAVED = { words: 0, hasSpare: 4, spare: 5, steps: 6, ended: 7, simulation: 8 } as const;
 
 /**
- * Differs from Gymnasium in one point: when the simulation diverges (MuJoCo then silently starts it again), the
+ * As in Gymnasium, actions beyond the bounds act as if at the bounds but cost what they are.
+ * Differs from it in one point: when the simulation diverges (MuJoCo then silently starts it again), the
  * episode ends as terminated with reward 0, the last sound observation and `info.diverged` 1.
  */
 export class MujocoEnv implements Env {

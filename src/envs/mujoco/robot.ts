@@ -33,13 +33,13 @@ export interface Body {
 }
 
 /** A torque or force on a joint: control times gear, the control clamped to the robot's `controlRange`. */
-export interface Motor {
+interface Motor {
   readonly joint: string;
   readonly gear: number;
 }
 
 /** How stiffly MuJoCo holds a constraint: `solref` (time constant in seconds, damping ratio) and `solimp`. */
-export interface Softness {
+interface Softness {
   readonly solref: readonly [number, number];
   readonly solimp: readonly [number, number, number];
 }

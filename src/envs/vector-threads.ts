@@ -1,14 +1,14 @@
-/** Where the environments of a vector environment live: in worker threads, or in the calling thread. */
+/** Environments of a vector environment in worker threads; what a thread does is `vector-worker.ts`. */
 import { once } from "node:events";
 import type { Worker } from "node:worker_threads";
 import { LorasaError } from "../base/errors.ts";
 import { startWorker } from "../base/worker.ts";
-import type { Env, EnvOptions, EnvSpec } from "./contract.ts";
-import { makeEnv } from "./registry.ts";
+import type { EnvSpec } from "./contract.ts";
 import type { EnvGroup } from "./vector-contract.ts";
 import { allocateControl, Control } from "./vector-control.ts";
-import { allocateGroup, type GroupMemory, groupViews } from "./vector-memory.ts";
-import { COMMANDS, type Command, EnvSlice, savedSize } from "./vector-slice.ts";
+import type { Host, HostOptions } from "./vector-host.ts";
+import { allocateGroups, groupViews } from "./vector-memory.ts";
+import { COMMANDS, type Command } from "./vector-slice.ts";
 import type { WorkerReply, WorkerStart, WorkerTask } from "./vector-worker.ts";
 
 /** How long a caller waits between looks at whether the threads still move. */
@@ -16,65 +16,6 @@ const LOOK_MS = 500;
 
 /** How long a thread may take to end by itself. */
 const END_MS = 5_000;
-
-/** Carries out commands on groups. `begin` returns at once; `complete` blocks and throws what went wrong. */
-export interface Host {
-  readonly spec: EnvSpec;
-  readonly groups: readonly EnvGroup[];
-  /** float64 [environments, savedSize]. */
-  readonly saved: Float64Array;
-  readonly savedSize: number;
-  begin(group: number, command: Command, seed: number): void;
-  complete(group: number): void;
-  takeNanoseconds(): number;
-  close(): Promise<void>;
-}
-
-export interface HostOptions {
-  readonly name: string;
-  readonly options: EnvOptions;
-  readonly groups: number;
-  /** In each group. */
-  readonly envs: number;
-  readonly threads: number;
-  /** A thread that shows no progress for so long counts as lost. */
-  readonly stallMs: number;
-}
-
-/** All in the calling thread: `begin` only notes the command, `complete` does it. */
-export async function localHost({ name, options, groups, envs }: HostOptions): Promise<Host> {
-  const made: Env[] = [];
-  for (let i = 0; i < groups * envs; i++) made.push(await makeEnv(name, options));
-  const first = made[0]!;
-  const size = savedSize(first);
-  const saved = new Float64Array(made.length * size);
-  const memory = allocateGroups(first.spec, groups, envs).map((group) => groupViews(first.spec, group));
-  const slices = memory.map((group) => {
-    const own = made.slice(group.firstEnv, group.firstEnv + envs);
-    return new EnvSlice({ envs: own, first: 0, group, saved, progress: () => {} });
-  });
-  const pending = new Map<number, { command: Command; seed: number }>();
-  let nanoseconds = 0;
-  return {
-    spec: first.spec,
-    groups: memory,
-    saved,
-    savedSize: size,
-    begin: (group, command, seed) => void pending.set(group, { command, seed }),
-    complete(group) {
-      const { command, seed } = pending.get(group)!;
-      const start = performance.now();
-      slices[group]!.perform(command, seed);
-      nanoseconds += (performance.now() - start) * 1e6;
-    },
-    takeNanoseconds() {
-      const taken = nanoseconds;
-      nanoseconds = 0;
-      return taken;
-    },
-    close: async () => slices.forEach((slice) => void slice.close()),
-  };
-}
 
 /** Every thread holds a share of every group, so that all cores work on the group that the caller waits for. */
 export async function threadHost(asked: HostOptions): Promise<Host> {
@@ -153,10 +94,9 @@ class ThreadHost implements Host {
       seen = now;
       if (stillMs >= this.#stallMs) this.#lost = `no step was made in ${stillMs / 1000} s`;
     }
-    for (let thread = 0; thread < this.#workers.length; thread++) {
-      const failure = this.#control.takeFailure(thread);
-      if (failure !== undefined) throw new LorasaError(failure.code, { asked: failure.message });
-    }
+    // All are taken, so that none is left for a later command; the first is thrown.
+    const failure = this.#workers.map((_, thread) => this.#control.takeFailure(thread)).find(Boolean);
+    if (failure !== undefined) throw new LorasaError(failure.code, { asked: failure.message });
   }
 
   takeNanoseconds(): number {
@@ -215,10 +155,6 @@ async function ended(worker: Worker): Promise<void> {
   const timer = setTimeout(() => void worker.terminate(), END_MS);
   await once(worker, "exit");
   clearTimeout(timer);
-}
-
-function allocateGroups(spec: EnvSpec, groups: number, envs: number): GroupMemory[] {
-  return Array.from({ length: groups }, (_, group) => allocateGroup(spec, group * envs, envs));
 }
 
 function lostError(received: string): LorasaError {
