@@ -15,9 +15,17 @@ import { createRuntime } from "../src/runtime/onnxruntime.ts";
 import type { Session } from "../src/runtime/session.ts";
 import { type Matrix, resetRows, type StepInputs } from "./verification-inputs.ts";
 
+/** Most that an output may differ, in units of its row's scale. */
+export const VERIFY_TOLERANCE = 1e-5;
+
 /** What the policy answers, by the exported graph's names. */
 export interface ExpectedStep {
   readonly outputs: Readonly<Record<string, Matrix>>;
+  /**
+   * A row each, 1 at least: its largest mean or logit, times half the width of wider action bounds. Float32's rounding
+   * grows with them, also in the numbers of the row that are small.
+   */
+  readonly scale: Float32Array;
   /** What float32 may move each row's `log_prob` by, whichever way the same formula is run; 0 for categorical heads. */
   readonly logProbRounding: Float32Array;
 }
@@ -112,17 +120,29 @@ function expected(
   if ("hidden_out" in results) outputs["hidden_out"] = matrix("hidden_out");
   const logProbRounding = new Float32Array(count);
   if ("logits" in results) {
-    outputs["logits"] = matrix("logits");
+    const logits = matrix("logits");
+    outputs["logits"] = logits;
     if (noise) outputs["log_prob"] = matrix("log_prob");
-    return { outputs, logProbRounding };
+    return { outputs, scale: rowScale(logits, 1), logProbRounding };
   }
-  outputs["mean"] = matrix("mean");
-  if (!noise) return { outputs, logProbRounding };
+  const mean = matrix("mean");
+  outputs["mean"] = mean;
+  const { head } = team.actor;
+  const scale = rowScale(mean, head.kind === "categorical" ? 1 : (head.high - head.low) / 2);
+  if (!noise) return { outputs, scale, logProbRounding };
   const std = repeated(floats(results["std"]!), team, envs);
   outputs["log_std"] = { data: std.data.map(Math.log), width: std.width };
   outputs["log_prob"] = { data: ownSums(matrix("log_prob"), team, envs), width: 1 };
-  const each = roundings(matrix("drawn"), std, noise, team.actor.head.kind === "squashed-gaussian");
-  return { outputs, logProbRounding: ownSums(each, team, envs) };
+  const each = roundings(matrix("drawn"), std, noise, head.kind === "squashed-gaussian");
+  return { outputs, scale, logProbRounding: ownSums(each, team, envs) };
+}
+
+function rowScale({ data, width }: Matrix, factor: number): Float32Array {
+  return Float32Array.from({ length: data.length / width }, (_, row) => {
+    // Logits of unavailable choices are huge, exact and no measure of the others.
+    const finite = data.subarray(row * width, (row + 1) * width).filter((value) => value > -1e9);
+    return Math.max(1, factor) * finite.reduce((largest, value) => Math.max(largest, Math.abs(value)), 1);
+  });
 }
 
 /** Sum over the dimensions that each row's agent has. */
@@ -133,9 +153,7 @@ function ownSums({ data, width }: Matrix, team: Team, envs: number): Float32Arra
   });
 }
 
-/**
- * float32 [K] of the team, or [N, 1, K] of its agents, for every row.
- */
+/** float32 [K] of the team, or [N, 1, K] of its agents, for every row. */
 function repeated(vector: Float32Array, team: Team, envs: number): Matrix {
   const width = team.actor.head.size;
   const data = new Float32Array(team.agents.length * envs * width);
@@ -148,13 +166,15 @@ function repeated(vector: Float32Array, team: Team, envs: number): Matrix {
 
 /**
  * Float32's share in a dimension's log-probability. (u − mean)/std loses the bits in which u and mean agree, and
- * 1 − tanh² u + ε those of a saturated tanh: a last bit of u becomes 2⁻²⁴/(1 − tanh² u + ε).
+ * 1 − tanh² u + ε those of a saturated tanh, of which a runtime gives 3e-7 wrong: that becomes 2⁻²⁰/(1 − tanh² u + ε).
+ * A difference of u that is allowed counts 2·tanh u times in the logarithm.
  */
 function roundings(drawn: Matrix, std: Matrix, noise: Matrix, squashed: boolean): Matrix {
   const data = drawn.data.map((u, k) => {
     const deviate = Math.abs(noise.data[k]!);
     const normal = deviate * (Math.abs(u) / std.data[k]! + deviate) * 2 ** -21;
-    return squashed ? normal + 2 ** -21 / (1 - Math.tanh(u) ** 2 + 2 ** -23) : normal;
+    const tanh = Math.abs(Math.tanh(u));
+    return squashed ? normal + 2 ** -20 / (1 - tanh ** 2 + 2 ** -23) + 2 * tanh * VERIFY_TOLERANCE : normal;
   });
   return { data, width: drawn.width };
 }

@@ -11,11 +11,9 @@ import { readFile } from "../src/base/files.ts";
 import { Random } from "../src/base/random.ts";
 import type { ModelManifest } from "../src/checkpoint/repository.ts";
 import { graphRuns, type GraphRun } from "./graph-runs.ts";
-import { type ExpectedStep, ReferencePolicy } from "./reference.ts";
+import { type ExpectedStep, ReferencePolicy, VERIFY_TOLERANCE } from "./reference.ts";
 import { type Matrix, randomStep, type StepInputs } from "./verification-inputs.ts";
 
-/** Most that an output may differ: absolute up to 1, relative above. */
-export const VERIFY_TOLERANCE = 1e-5;
 const STEPS = 12;
 /** E. */
 const ENVS = 3;
@@ -25,7 +23,8 @@ const SEED = 20;
  * Compares every graph under `folder` with the team over a random sequence with episodes that begin anywhere, states
  * carried from each graph's own outputs.
  * @returns the largest absolute difference; a log-probability's beyond what float32 makes of its formula.
- * @throws LORASA_VERIFY naming graph, output, agent and step of a difference above 1e-5.
+ * @throws LORASA_VERIFY naming graph, output, agent and step of a difference above 1e-5, or above 1e-5 of the row's
+ *   largest mean or logit where that is more than 1.
  */
 export function verifyExport(team: Team, folder: string, manifest: ModelManifest): number {
   const random = new Random(SEED);
@@ -69,7 +68,7 @@ function compareStep(
     const [a, b] = [actual[name], expected.outputs[name]];
     if (!a || !b)
       throw differs(place, name, 0, a ? "an output that the network does not have" : "no such output");
-    return compareOutput(a, b, distances[name] ?? absolute, { ...place, name });
+    return compareOutput(a, b, distances[name] ?? absolute, { ...place, name, scale: expected.scale });
   });
   return Math.max(...largest);
 }
@@ -78,7 +77,7 @@ function compareOutput(
   { data, width }: Matrix,
   expected: Matrix,
   distance: Distance,
-  place: Place & { readonly name: string },
+  place: Place & { readonly name: string; readonly scale: Float32Array },
 ): number {
   let largest = 0;
   for (let index = 0; index < data.length; index++) {
@@ -86,7 +85,7 @@ function compareOutput(
     const wanted = expected.data[row * expected.width + (index % width)]!;
     const difference = distance(data[index]!, wanted, row);
     // Written so that NaN fails.
-    if (!(difference <= VERIFY_TOLERANCE * Math.max(1, Math.abs(wanted))))
+    if (!(difference <= VERIFY_TOLERANCE * place.scale[row]!))
       throw differs(place, place.name, row, `${difference}`);
     largest = Math.max(largest, difference);
   }

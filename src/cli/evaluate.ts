@@ -1,11 +1,17 @@
-/** `lorasa evaluate`: plays episodes with a checkpoint's policy in process. */
+/** `lorasa evaluate`: plays episodes in process, with a checkpoint's policy or an exported model. */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 import { Command } from "commander";
 import { mean, standardDeviation } from "../base/statistics.ts";
+import { MODEL_FILE } from "../checkpoint/repository-files.ts";
 import { createVectorEnv } from "../envs/vector.ts";
 import { createRuntime } from "../runtime/onnxruntime.ts";
+import type { Episode } from "../training/collector.ts";
 import { evaluate } from "../training/evaluation.ts";
 import { loadRun } from "../training/saved-run.ts";
 import { answer, wholeNumber, withJson } from "./command.ts";
+import { playEpisodes } from "./play/episodes.ts";
+import { localTeam } from "./play/policies.ts";
 
 interface EvaluateFlags {
   readonly episodes: number;
@@ -20,7 +26,7 @@ const MAX_ENVS = 8;
 export function evaluateCommand(): Command {
   return withJson(new Command("evaluate"))
     .description("Play episodes with a checkpoint's policy and print their returns.")
-    .argument("<checkpoint>", "folder with lorasa.json")
+    .argument("<checkpoint>", "folder of a checkpoint, or of an exported model")
     .option("--episodes <n>", "episodes to play", wholeNumber(1), 10)
     .option("--seed <s>", "seed of the episodes (and of drawn actions)", wholeNumber(0), 0)
     .option("--sampled", "draw actions instead of taking the most likely ones")
@@ -30,34 +36,51 @@ export function evaluateCommand(): Command {
     );
 }
 
-async function runEvaluate(
+async function runEvaluate(path: string, flags: EvaluateFlags): Promise<{ json: object; text: string }> {
+  const episodes = existsSync(join(path, MODEL_FILE))
+    ? await playExported(path, flags)
+    : await playCheckpoint(path, flags);
+  const returns = episodes.map((episode) => episode.return);
+  const json = { returns, mean: mean(returns), std: standardDeviation(returns) };
+  const lines = episodes.map(
+    (episode, index) => `episode ${index + 1}: return ${episode.return.toFixed(1)}, ${episode.length} steps`,
+  );
+  return { json, text: [...lines, `mean ${json.mean.toFixed(1)} ± ${json.std.toFixed(1)}`].join("\n") };
+}
+
+async function playCheckpoint(
   checkpoint: string,
-  flags: EvaluateFlags,
-): Promise<{ json: object; text: string }> {
+  { episodes, seed, sampled = false }: EvaluateFlags,
+): Promise<Episode[]> {
   const { saved, team } = loadRun(checkpoint);
-  const envs = Math.min(MAX_ENVS, flags.episodes);
-  const vectorEnv = await createVectorEnv({
-    name: saved.config.env,
-    options: saved.config.envOptions,
-    envs,
-    groups: 1,
-  });
+  const { env: name, envOptions: options } = saved.config;
+  const vectorEnv = await createVectorEnv({ name, options, envs: Math.min(MAX_ENVS, episodes), groups: 1 });
   try {
-    const episodes = evaluate(team, {
-      runtime: createRuntime("cpu"),
-      vectorEnv,
-      episodes: flags.episodes,
-      seed: flags.seed,
-      sampled: flags.sampled ?? false,
-    });
-    const returns = episodes.map((episode) => episode.return);
-    const json = { returns, mean: mean(returns), std: standardDeviation(returns) };
-    const lines = episodes.map(
-      (episode, index) =>
-        `episode ${index + 1}: return ${episode.return.toFixed(1)}, ${episode.length} steps`,
-    );
-    return { json, text: [...lines, `mean ${json.mean.toFixed(1)} ± ${json.std.toFixed(1)}`].join("\n") };
+    return evaluate(team, { runtime: createRuntime("cpu"), vectorEnv, episodes, seed, sampled });
   } finally {
     await vectorEnv.close();
+  }
+}
+
+/** The model's own graphs in this process: the episodes that a server with this model gives. */
+export async function playExported(
+  folder: string,
+  { episodes, seed }: Pick<EvaluateFlags, "episodes" | "seed">,
+): Promise<Episode[]> {
+  const { policy, model } = localTeam(folder, createRuntime("cpu"));
+  try {
+    const { environment, hiddenSize } = model.manifest;
+    const vectorEnv = await createVectorEnv({
+      name: environment.name,
+      envs: Math.min(MAX_ENVS, episodes),
+      groups: 1,
+    });
+    try {
+      return await playEpisodes(policy, { vectorEnv, hiddenSize, episodes, seed });
+    } finally {
+      await vectorEnv.close();
+    }
+  } finally {
+    model.dispose();
   }
 }

@@ -2,8 +2,12 @@
 /** The command line: one file a command, put together here. */
 import { Command, CommanderError } from "commander";
 import { VERSION } from "../base/version.ts";
+import { adapterCommand } from "./adapter.ts";
 import { report } from "./command.ts";
 import { evaluateCommand } from "./evaluate.ts";
+import { exportCommand } from "./export.ts";
+import { serveCommand } from "./serve.ts";
+import { simulateCommand } from "./simulate.ts";
 import { trainCommand } from "./train.ts";
 
 const program = new Command("lorasa")
@@ -13,7 +17,15 @@ const program = new Command("lorasa")
   .version(VERSION)
   .showHelpAfterError("(add --help for the flags and examples)");
 
-for (const command of [trainCommand(), evaluateCommand()]) program.addCommand(command);
+for (const command of [
+  trainCommand(),
+  evaluateCommand(),
+  exportCommand(),
+  serveCommand(),
+  simulateCommand(),
+  adapterCommand(),
+])
+  program.addCommand(command);
 
 for (const command of [program, ...program.commands]) {
   command.exitOverride().configureHelp({ showGlobalOptions: false });

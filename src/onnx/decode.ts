@@ -71,8 +71,7 @@ function readValueInfo(info: onnxProto.onnx.IValueInfoProto, what: string): Onnx
 }
 
 function readDim(dim: onnxProto.onnx.TensorShapeProto.IDimension): Dim {
-  // The decoded prototype answers 0 for a size that is not there.
-  if (Object.hasOwn(dim, "dimValue")) return protoNumber(dim.dimValue);
+  if (dim.dimValue !== null && dim.dimValue !== undefined) return protoNumber(dim.dimValue);
   return dim.dimParam || "?";
 }
 

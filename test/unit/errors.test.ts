@@ -5,13 +5,23 @@ import { test } from "node:test";
 import { ERROR_CODES, LorasaError, suggestion } from "../../src/base/errors.ts";
 
 const codes = Object.keys(ERROR_CODES).sort();
-const codesIn = (text: string): string[] => [...new Set(text.match(/\bLORASA_[A-Z_]*[A-Z]\b/g))].sort();
-
 /** Files of the project that may name codes: sources, tests, clients and pages. */
 const sources = ["src", "models", "exporters", "server", "test", "examples", "docs"]
   .filter((root) => existsSync(root))
   .flatMap((root) => readdirSync(root, { recursive: true }).map((file) => `${root}/${file}`))
   .filter((file) => /\.(ts|mjs|md|html|py|cs)$/.test(file) && !file.endsWith("unit/errors.test.ts"));
+
+/** Environment variables share the prefix. */
+const variables = new Set(
+  sources.flatMap((file) =>
+    [...readFileSync(file, "utf8").matchAll(/\benv(?:\.|\[")(LORASA_\w+)/g)].map((match) => match[1]!),
+  ),
+);
+
+function codesIn(text: string): string[] {
+  const names = new Set(text.match(/\bLORASA_[A-Z_]*[A-Z]\b/g));
+  return [...names].filter((name) => !variables.has(name)).sort();
+}
 
 const readme = existsSync("README.md") ? readFileSync("README.md", "utf8") : undefined;
 

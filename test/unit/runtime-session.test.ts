@@ -264,6 +264,7 @@ test("a failed load or run writes nothing to standard error", () => {
     const index = { dtype: "int64", dims: [1], data: BigInt64Array.of(7n) };
     try { session.run({ obs: rows, other: rows, index }); } catch (error) { console.log(error.code); }
     try { createRuntime().createSession(model.subarray(0, 90)); } catch (error) { console.log(error.code); }
+    try { createRuntime("cuda").createSession(model); } catch {}
   `;
   const { stdout, stderr } = spawnSync(
     process.execPath,

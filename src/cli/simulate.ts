@@ -1,0 +1,123 @@
+/** `lorasa simulate`: the real environment as an HTTP client of a server. */
+import { Command } from "commander";
+import { ServerClient } from "../../server/client.ts";
+import { LorasaError } from "../base/errors.ts";
+import { formatCount, formatMicroseconds } from "../base/format.ts";
+import { mean, quantile, standardDeviation } from "../base/statistics.ts";
+import { createVectorEnv } from "../envs/vector.ts";
+import { answer, wholeNumber, withJson } from "./command.ts";
+import { playEpisodes } from "./play/episodes.ts";
+import { describeServed, ServedTeam } from "./play/policies.ts";
+
+interface SimulateFlags {
+  readonly env?: string;
+  readonly server: string;
+  readonly model: string;
+  readonly episodes: number;
+  readonly envs: number;
+  readonly seed: number;
+  readonly json?: boolean;
+}
+
+/** What a simulation against a server found. */
+export interface SimulationResult {
+  readonly returns: readonly number[];
+  readonly mean: number;
+  readonly std: number;
+  readonly requestsPerSecond: number;
+  /** Time of a request at the client, its queueing and the network included. */
+  readonly latencyUs: { readonly p50: number; readonly p99: number };
+  /** Distinct adapter versions that replies named, by agent. */
+  readonly adapterVersions: Readonly<Record<string, readonly number[]>>;
+}
+
+export function simulateCommand(): Command {
+  return withJson(new Command("simulate"))
+    .description("Play episodes of an environment with the actions of a served policy.")
+    .option("--env <task>", "environment (default: the one that the model was trained on)")
+    .option("--server <url>", "address of the server", "http://127.0.0.1:8000")
+    .option("--model <name>", "name of the team", "team")
+    .option("--episodes <n>", "episodes to play", wholeNumber(1), 8)
+    .option("--envs <n>", "environments in one request", wholeNumber(1), 8)
+    .option("--seed <s>", "seed of the episodes", wholeNumber(0), 0)
+    .addHelpText(
+      "after",
+      "\nExample:\n  lorasa simulate --server http://127.0.0.1:8000 --model team --episodes 16 --json",
+    )
+    .action((flags: SimulateFlags) => answer(flags, () => runSimulate(flags)));
+}
+
+async function runSimulate(flags: SimulateFlags): Promise<{ json: object; text: string }> {
+  const result = await simulate(flags);
+  const { mean: average, std, requestsPerSecond, latencyUs } = result;
+  const text = [
+    `return ${average.toFixed(1)} ± ${std.toFixed(1)} over ${result.returns.length} episodes`,
+    `${formatCount(requestsPerSecond)} requests/s, latency p50 ${formatMicroseconds(latencyUs.p50)}, p99 ${formatMicroseconds(latencyUs.p99)}`,
+    ...Object.entries(result.adapterVersions).map(
+      ([agent, versions]) => `${agent}: adapter version ${versions.join(", ")}`,
+    ),
+  ].join("\n");
+  return { json: result, text };
+}
+
+/** Plays the episodes. @throws LORASA_SERVER, LORASA_UNKNOWN_TASK. */
+export async function simulate(
+  options: Omit<SimulateFlags, "json"> & { readonly onStep?: (requests: number) => void },
+): Promise<SimulationResult> {
+  const client = new ServerClient(options.server);
+  try {
+    const served = await describeServed(client, options.model);
+    const name = options.env ?? served.environment;
+    if (name === "")
+      throw new LorasaError("LORASA_FLAG", {
+        asked: "--env",
+        expected: "a task",
+        received: "none, and the model names none",
+      });
+    const envs = Math.min(options.envs, options.episodes);
+    const vectorEnv = await createVectorEnv({ name, envs, groups: 1 });
+    const policy = new ServedTeam(client, options.model);
+    const latencies: number[] = [];
+    const started = performance.now();
+    try {
+      const episodes = await playEpisodes(policy, {
+        vectorEnv,
+        hiddenSize: served.hiddenSize,
+        episodes: options.episodes,
+        seed: options.seed,
+        onRequest: (microseconds) => {
+          latencies.push(microseconds);
+          options.onStep?.(latencies.length);
+        },
+      });
+      return summarise(
+        episodes.map((episode) => episode.return),
+        latencies,
+        performance.now() - started,
+        policy,
+      );
+    } finally {
+      await vectorEnv.close();
+    }
+  } finally {
+    client.close();
+  }
+}
+
+function summarise(
+  returns: readonly number[],
+  latencies: readonly number[],
+  ms: number,
+  policy: ServedTeam,
+): SimulationResult {
+  return {
+    returns,
+    mean: mean(returns),
+    std: standardDeviation(returns),
+    requestsPerSecond: (latencies.length / ms) * 1000,
+    latencyUs: { p50: quantile(latencies, 0.5), p99: quantile(latencies, 0.99) },
+    adapterVersions: Object.fromEntries(
+      [...policy.versions].map(([agent, versions]) => [agent, [...versions]]),
+    ),
+  };
+}
