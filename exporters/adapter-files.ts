@@ -1,7 +1,7 @@
 /** Files of the adapters beside a factored export, in PEFT's format and in ONNX Runtime's. */
 import { agentAdapter, type Team } from "../models/team.ts";
 import { floatTensor, type HostTensor } from "../src/base/tensor.ts";
-import { adapterParameters, type Adapter } from "../src/checkpoint/adapter.ts";
+import { type Adapter, adapterParameters } from "../src/checkpoint/adapter.ts";
 import { encodeOnnxAdapter } from "../src/checkpoint/onnx-adapter.ts";
 import { encodeAdapter } from "../src/checkpoint/peft.ts";
 
@@ -35,7 +35,7 @@ export function adapterFiles(
 }
 
 /** All that the `single` graph needs to be one agent: the factors, scale folded in, and `agent_id` float32 [1, N]. */
-export function singleParameters(team: Team, agent: number, adapter: Adapter): Map<string, HostTensor> {
+function singleParameters(team: Team, agent: number, adapter: Adapter): Map<string, HostTensor> {
   const row = floatTensor([1, team.agents.length]);
   row.data[agent] = 1;
   return new Map<string, HostTensor>([["agent_id", row], ...adapterParameters(adapter)]);

@@ -92,7 +92,7 @@ export function exportContents(team: Team, options: ContentOptions): ExportConte
 }
 
 /** Sizes and checksums, sorted by path. */
-export function fileTable(files: ReadonlyMap<string, Uint8Array>): ModelManifest["files"] {
+function fileTable(files: ReadonlyMap<string, Uint8Array>): ModelManifest["files"] {
   return Object.fromEntries(
     [...files]
       .sort(([a], [b]) => (a < b ? -1 : 1))

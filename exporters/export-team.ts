@@ -8,11 +8,11 @@ import { writeFileAtomic } from "../src/base/files.ts";
 import type { ModelManifest } from "../src/checkpoint/repository.ts";
 import { MODEL_FILE, readModelManifest } from "../src/checkpoint/repository-files.ts";
 import {
-  checkNames,
   type ContentOptions,
-  exportContents,
+  checkNames,
   type ExportContents,
   type ExportMode,
+  exportContents,
 } from "./contents.ts";
 import { verifyExport } from "./verify.ts";
 

@@ -2,11 +2,11 @@
  * The graphs of an export, each with the rows of a team that it answers and the tensors that stay the same: agent
  * indices, adapters read from their files.
  *
- * Letters: N agents, E environments, O observation, K actions.
+ * Letters: E environments.
  */
 import type { Team } from "../models/team.ts";
 import { parseJson } from "../src/base/files.ts";
-import { DTYPES, elementCount, floatTensor, type FloatTensor, type HostTensor } from "../src/base/tensor.ts";
+import { elementCount, type FloatTensor, floatTensor, type HostTensor } from "../src/base/tensor.ts";
 import { adapterParameters, checkAdapter } from "../src/checkpoint/adapter.ts";
 import { decodeOnnxAdapter } from "../src/checkpoint/onnx-adapter.ts";
 import { CONFIG_FILE, parseAdapter, TENSORS_FILE } from "../src/checkpoint/peft.ts";
@@ -18,109 +18,117 @@ import { type Matrix, resetRows, type StepInputs } from "./verification-inputs.t
 /** Bytes of an exported file by its path in the model's folder. */
 export type ReadExported = (path: string) => Buffer;
 
-/** One graph run on some rows of a team; owns its session and the rows' state. */
+/** One graph on some rows of a team, with the state of those rows. The session belongs to {@link openGraphRuns}. */
 export class GraphRun {
   /** Path of the graph, and the agent where there is one run an agent. */
   readonly name: string;
   /** Row n·E + e of the team for each of the graph's rows. */
   readonly rows: readonly number[];
   readonly #session: Session;
-  readonly #leading: readonly number[];
-  readonly #fixed: Readonly<Record<string, HostTensor>>;
+  readonly #parts: RunParts;
   readonly #hidden: Matrix;
 
-  constructor(name: string, session: Session, parts: RunParts, hiddenWidth: number) {
-    this.name = name;
+  constructor(session: Session, parts: RunParts, hiddenWidth: number) {
+    this.name = parts.name;
     this.rows = parts.rows;
     this.#session = session;
-    this.#leading = parts.leading;
-    this.#fixed = parts.fixed;
+    this.#parts = parts;
     this.#hidden = { data: new Float32Array(parts.rows.length * hiddenWidth), width: hiddenWidth };
   }
 
   /** Outputs by name, in the graph's own rows and widths. */
   step({ tensors, began }: StepInputs): Record<string, Matrix> {
-    resetRows(
-      this.#hidden,
-      Uint8Array.from(this.rows, (row) => began[row]!),
-    );
-    const feeds: Record<string, HostTensor> = { ...this.#fixed };
+    const hidden = this.#hidden;
+    const ownBegan = Uint8Array.from(this.rows, (row) => began[row]!);
+    resetRows(hidden, ownBegan);
+    const feeds: Record<string, HostTensor> = { ...this.#parts.fixed };
     for (const { name, shape } of this.#session.inputs) {
-      const matrix = name === "hidden_in" ? this.#hidden : undefined;
-      // A graph of one agent takes the first of a padded row's features; its width is a number.
+      // A graph of one agent takes the first of a padded row's features. Widths are numbers in every export.
       const width = shape.at(-1) as number;
-      if (matrix) feeds[name] = floatTensor([...this.#leading, width], matrix.data);
-      else if (tensors[name])
-        feeds[name] = floatTensor([...this.#leading, width], pick(tensors[name], this.rows, width));
+      const rows =
+        name === "hidden_in" ? hidden.data : tensors[name] && pick(tensors[name], this.rows, width);
+      if (rows) feeds[name] = floatTensor([...this.#parts.leading, width], rows);
     }
-    const results = this.#session.run(feeds) as Record<string, HostTensor>;
-    const outputs = Object.fromEntries(
-      Object.entries(results).map(([name, { data, dims }]) => {
-        const width = dims.at(-1)!;
-        return [name, { data: Float32Array.from(data as ArrayLike<number | bigint>, Number), width }];
-      }),
-    );
-    if (outputs["hidden_out"]) this.#hidden.data.set(outputs["hidden_out"].data);
+    const outputs = mapTensors(this.#session.run(feeds) as Record<string, HostTensor>);
+    if (outputs["hidden_out"]) hidden.data.set(outputs["hidden_out"].data);
     return outputs;
-  }
-
-  dispose(): void {
-    this.#session.dispose();
   }
 }
 
 interface RunParts {
+  readonly path: string;
+  readonly name: string;
   readonly rows: readonly number[];
   readonly leading: readonly number[];
   readonly fixed: Readonly<Record<string, HostTensor>>;
 }
 
-/** Every graph of a manifest, once or once an agent. The caller disposes them. */
-export function graphRuns(team: Team, manifest: ModelManifest, envs: number, read: ReadExported): GraphRun[] {
+/** Every graph of a manifest, once or once an agent; `dispose` frees their sessions. */
+export function openGraphRuns(
+  team: Team,
+  manifest: ModelManifest,
+  envs: number,
+  read: ReadExported,
+): { readonly runs: readonly GraphRun[]; dispose(): void } {
   const runtime = createRuntime();
-  const opened: GraphRun[] = [];
+  const sessions = new Map<string, Session>();
+  const dispose = (): void => {
+    for (const session of sessions.values()) session.dispose();
+  };
   try {
-    for (const [path, label, parts] of describeRuns(team, manifest, envs, read)) {
-      const session = runtime.createSession(read(path));
-      opened.push(new GraphRun(label, session, parts, manifest.hiddenSize));
+    const parts = [...agentRuns(team, manifest, envs, read), ...teamRuns(team, manifest, envs, read)];
+    for (const { path } of parts) {
+      if (!sessions.has(path)) sessions.set(path, runtime.createSession(read(path)));
     }
+    const runs = parts.map((own) => new GraphRun(sessions.get(own.path)!, own, manifest.hiddenSize));
+    return { runs, dispose };
   } catch (cause) {
-    for (const run of opened) run.dispose();
+    dispose();
     throw cause;
   }
-  return opened;
 }
 
-type Described = readonly [path: string, label: string, parts: RunParts];
-
-function describeRuns(team: Team, manifest: ModelManifest, envs: number, read: ReadExported): Described[] {
-  const { graphs } = manifest;
-  const count = team.agents.length;
-  const all = Array.from({ length: count * envs }, (_, row) => row);
-  const agentRows = (agent: number): number[] => all.slice(agent * envs, (agent + 1) * envs);
-  const runs: Described[] = [];
-  for (const [agent, { name }] of team.agents.entries()) {
-    const path = graphs.agents?.[name];
-    if (path) runs.push([path, path, { rows: agentRows(agent), leading: [envs], fixed: {} }]);
+/** The graphs that answer for one agent at a time: its own merged one, or `single` with its file. */
+function agentRuns(team: Team, { graphs }: ModelManifest, envs: number, read: ReadExported): RunParts[] {
+  return team.agents.flatMap(({ name }, agent) => {
+    const rows = Array.from({ length: envs }, (_, env) => agent * envs + env);
+    const merged = graphs.agents?.[name];
+    const runs: RunParts[] = [];
+    if (merged) runs.push({ path: merged, name: merged, rows, leading: [envs], fixed: {} });
     if (graphs.single) {
       const fixed = Object.fromEntries(readOnnxAdapter(name, read));
-      runs.push([
-        graphs.single,
-        `${graphs.single} with ${name}`,
-        { rows: agentRows(agent), leading: [envs], fixed },
-      ]);
+      runs.push({ path: graphs.single, name: `${graphs.single} with ${name}`, rows, leading: [envs], fixed });
     }
+    return runs;
+  });
+}
+
+/** The graphs that answer for all agents: `team` in their order, `rows` mixed. */
+function teamRuns(team: Team, manifest: ModelManifest, envs: number, read: ReadExported): RunParts[] {
+  const { graphs, mode } = manifest;
+  const count = team.agents.length;
+  const all = Array.from({ length: count * envs }, (_, row) => row);
+  const adapters = mode === "factored" ? team.agents.map(({ name }) => readPeft(name, manifest, read)) : [];
+  const runs: RunParts[] = [];
+  if (graphs.team) {
+    const fixed = stack(adapters);
+    runs.push({ path: graphs.team, name: graphs.team, rows: all, leading: [count, envs], fixed });
   }
-  const adapters =
-    manifest.mode === "factored" ? team.agents.map(({ name }) => readPeft(name, manifest, read)) : [];
-  if (graphs.team)
-    runs.push([graphs.team, graphs.team, { rows: all, leading: [count, envs], fixed: stack(adapters) }]);
   if (graphs.rows) {
-    const mixed = all.map((_, at) => scattered(at, all.length));
-    const fixed = { ...rowIndices(mixed, envs, count), ...stack(adapters.toReversed()) };
-    runs.push([graphs.rows, graphs.rows, { rows: mixed, leading: [all.length], fixed }]);
+    const rows = all.map((_, at) => scattered(at, all.length));
+    const fixed = { ...rowIndices(rows, envs, count), ...stack(adapters.toReversed()) };
+    runs.push({ path: graphs.rows, name: graphs.rows, rows, leading: [all.length], fixed });
   }
   return runs;
+}
+
+function mapTensors(tensors: Readonly<Record<string, HostTensor>>): Record<string, Matrix> {
+  return Object.fromEntries(
+    Object.entries(tensors).map(([name, { data, dims }]) => [
+      name,
+      { data: Float32Array.from(data as ArrayLike<number | bigint>, Number), width: dims.at(-1)! },
+    ]),
+  );
 }
 
 /** An order in which neighbours are not neighbours: steps of a stride that shares no factor with the count. */
@@ -161,7 +169,7 @@ function stack(adapters: readonly ReadonlyMap<string, FloatTensor>[]): Record<st
   if (!first) return {};
   return Object.fromEntries(
     [...first].map(([name, { dims }]) => {
-      const data = new DTYPES.float32.array(adapters.length * elementCount(dims));
+      const data = new Float32Array(adapters.length * elementCount(dims));
       for (const [slot, adapter] of adapters.entries())
         data.set(adapter.get(name)!.data, slot * elementCount(dims));
       return [name, floatTensor([adapters.length, ...dims], data)];

@@ -5,11 +5,11 @@
  * Letters: N agents, E environments, B rows, S adapter slots.
  */
 import {
+  type AdapterFactors,
+  type AdapterSource,
   individualBinding,
   lowRankBinding,
   sharedBinding,
-  type AdapterFactors,
-  type AdapterSource,
   type WeightBinding,
 } from "../models/bindings.ts";
 import { agentId, rowId, teamId } from "../models/observation.ts";
@@ -21,7 +21,7 @@ import { finishGraph } from "../src/graph/finish.ts";
 import type { Value } from "../src/graph/value.ts";
 import type { Dim, OnnxModel } from "../src/onnx/model.ts";
 import { graphMetadata } from "./metadata.ts";
-import { policyInputs, policyOutputs, type PolicyInputs, type RowSizes } from "./policy-graph.ts";
+import { type PolicyInputs, policyInputs, policyOutputs, type RowSizes } from "./policy-graph.ts";
 import { agentSource, mergedWeights, stackedSource, type Weights } from "./weights.ts";
 
 /** Operator sets that an export can be written for: 15 is what game engines read, 17 has LayerNormalization. */

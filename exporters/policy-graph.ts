@@ -5,8 +5,8 @@
  * Letters: N agents, O observation, K actions, H hidden; `…` is [B] rows or [N, E] agents and environments.
  */
 import type { WeightBinding } from "../models/bindings.ts";
-import { logProb, sample, toAction, type HeadOutput } from "../models/distributions.ts";
-import { actor, hiddenSize, type ActorConfig } from "../models/networks.ts";
+import { type HeadOutput, logProb, sample, toAction } from "../models/distributions.ts";
+import { type ActorConfig, actor, hiddenSize } from "../models/networks.ts";
 import { encode } from "../models/observation.ts";
 import type { GraphBuilder } from "../src/graph/builder.ts";
 import type { Value } from "../src/graph/value.ts";

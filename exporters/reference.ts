@@ -6,26 +6,27 @@ import { logProb, sample, toAction } from "../models/distributions.ts";
 import { actor, hiddenSize } from "../models/networks.ts";
 import { encodeTeam, trainingBinding } from "../models/policy.ts";
 import type { Team } from "../models/team.ts";
-import { DTYPES, floatTensor, type HostTensor } from "../src/base/tensor.ts";
+import { floatTensor, type HostTensor } from "../src/base/tensor.ts";
 import { GraphBuilder } from "../src/graph/builder.ts";
 import { finishGraph } from "../src/graph/finish.ts";
 import type { Value } from "../src/graph/value.ts";
 import { encodeModel } from "../src/onnx/encode.ts";
+import type { OnnxModel } from "../src/onnx/model.ts";
 import { createRuntime } from "../src/runtime/onnxruntime.ts";
 import type { Session } from "../src/runtime/session.ts";
 import { type Matrix, resetRows, type StepInputs } from "./verification-inputs.ts";
 
-/** Most that an output may differ, in units of its row's scale. */
+/** Most that an output may differ, in units of the step's scale. */
 export const VERIFY_TOLERANCE = 1e-5;
 
 /** What the policy answers, by the exported graph's names. */
 export interface ExpectedStep {
   readonly outputs: Readonly<Record<string, Matrix>>;
   /**
-   * A row each, 1 at least: its largest mean or logit, times half the width of wider action bounds. Float32's rounding
-   * grows with them, also in the numbers of the row that are small.
+   * The largest mean or logit of the step, 1 at least, times half the width of wider action bounds. Float32's rounding
+   * grows with the weights and features that made it, also in the numbers that came out small.
    */
-  readonly scale: Float32Array;
+  readonly scale: number;
   /** What float32 may move each row's `log_prob` by, whichever way the same formula is run; 0 for categorical heads. */
   readonly logProbRounding: Float32Array;
 }
@@ -69,7 +70,7 @@ export class ReferencePolicy {
   }
 }
 
-function referenceGraph(team: Team, envs: number, sampled: boolean): ReturnType<typeof finishGraph> {
+function referenceGraph(team: Team, envs: number, sampled: boolean): OnnxModel {
   const g = new GraphBuilder();
   const { actor: config, parameters, sharing } = team;
   const leading = [team.agents.length, envs];
@@ -123,12 +124,12 @@ function expected(
     const logits = matrix("logits");
     outputs["logits"] = logits;
     if (noise) outputs["log_prob"] = matrix("log_prob");
-    return { outputs, scale: rowScale(logits, 1), logProbRounding };
+    return { outputs, scale: stepScale(logits, 1), logProbRounding };
   }
   const mean = matrix("mean");
   outputs["mean"] = mean;
   const { head } = team.actor;
-  const scale = rowScale(mean, head.kind === "categorical" ? 1 : (head.high - head.low) / 2);
+  const scale = stepScale(mean, head.kind === "categorical" ? 1 : (head.high - head.low) / 2);
   if (!noise) return { outputs, scale, logProbRounding };
   const std = repeated(floats(results["std"]!), team, envs);
   outputs["log_std"] = { data: std.data.map(Math.log), width: std.width };
@@ -137,12 +138,10 @@ function expected(
   return { outputs, scale, logProbRounding: ownSums(each, team, envs) };
 }
 
-function rowScale({ data, width }: Matrix, factor: number): Float32Array {
-  return Float32Array.from({ length: data.length / width }, (_, row) => {
-    // Logits of unavailable choices are huge, exact and no measure of the others.
-    const finite = data.subarray(row * width, (row + 1) * width).filter((value) => value > -1e9);
-    return Math.max(1, factor) * finite.reduce((largest, value) => Math.max(largest, Math.abs(value)), 1);
-  });
+function stepScale({ data }: Matrix, factor: number): number {
+  // Logits of unavailable choices are huge, exact and no measure of the others.
+  const finite = data.filter((value) => value > -1e9);
+  return Math.max(1, factor) * finite.reduce((largest, value) => Math.max(largest, Math.abs(value)), 1);
 }
 
 /** Sum over the dimensions that each row's agent has. */
@@ -179,7 +178,7 @@ function roundings(drawn: Matrix, std: Matrix, noise: Matrix, squashed: boolean)
   return { data, width: drawn.width };
 }
 
-function floats({ data, dtype }: HostTensor): Float32Array {
-  if (data instanceof Float32Array) return data;
-  throw new TypeError(`expected ${DTYPES.float32.array.name}, got ${dtype}`);
+function floats(tensor: HostTensor): Float32Array {
+  // Every output of the reference graph is float32.
+  return tensor.data as Float32Array;
 }

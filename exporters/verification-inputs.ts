@@ -1,5 +1,5 @@
 /** Random inputs of a whole team over some steps, episodes beginning anywhere: what exports are verified on. */
-import { type Team } from "../models/team.ts";
+import type { Team } from "../models/team.ts";
 import type { Random } from "../src/base/random.ts";
 
 /** float32 [rows, width]; row n·E + e is agent n in environment e. */

@@ -2,7 +2,7 @@
  * Runs every graph of a written export beside the network that it was made from, and compares all outputs. Reads the
  * files as a server would, adapters included.
  *
- * Letters: N agents, E environments, R rows of one graph's run.
+ * Letters: E environments.
  */
 import { join } from "node:path";
 import type { Team } from "../models/team.ts";
@@ -10,7 +10,7 @@ import { LorasaError } from "../src/base/errors.ts";
 import { readFile } from "../src/base/files.ts";
 import { Random } from "../src/base/random.ts";
 import type { ModelManifest } from "../src/checkpoint/repository.ts";
-import { graphRuns, type GraphRun } from "./graph-runs.ts";
+import { type GraphRun, openGraphRuns } from "./graph-runs.ts";
 import { type ExpectedStep, ReferencePolicy, VERIFY_TOLERANCE } from "./reference.ts";
 import { type Matrix, randomStep, type StepInputs } from "./verification-inputs.ts";
 
@@ -23,13 +23,14 @@ const SEED = 20;
  * Compares every graph under `folder` with the team over a random sequence with episodes that begin anywhere, states
  * carried from each graph's own outputs.
  * @returns the largest absolute difference; a log-probability's beyond what float32 makes of its formula.
- * @throws LORASA_VERIFY naming graph, output, agent and step of a difference above 1e-5, or above 1e-5 of the row's
- *   largest mean or logit where that is more than 1.
+ * @throws LORASA_VERIFY naming graph, output, agent and step of a difference above 1e-5, or above 1e-5 of the
+ *   step's largest mean or logit where that is more than 1.
  */
 export function verifyExport(team: Team, folder: string, manifest: ModelManifest): number {
-  const random = new Random(SEED);
+  const read = (path: string): Buffer => readFile(join(folder, path), "exported file");
+  const { runs, dispose } = openGraphRuns(team, manifest, ENVS, read);
   const reference = new ReferencePolicy(team, ENVS, manifest.sampled);
-  const runs = graphRuns(team, manifest, ENVS, (path) => readFile(join(folder, path), "exported file"));
+  const random = new Random(SEED);
   let largest = 0;
   try {
     for (let step = 0; step < STEPS; step++) {
@@ -41,7 +42,7 @@ export function verifyExport(team: Team, folder: string, manifest: ModelManifest
     }
   } finally {
     reference.dispose();
-    for (const run of runs) run.dispose();
+    dispose();
   }
   return largest;
 }
@@ -51,6 +52,8 @@ interface Place {
   readonly team: Team;
   readonly run: GraphRun;
   readonly step: number;
+  /** Of the output. */
+  readonly name: string;
 }
 
 /** How far a value of an output is from the one expected, in a row of the team. */
@@ -60,15 +63,15 @@ function compareStep(
   actual: Readonly<Record<string, Matrix>>,
   inputs: StepInputs,
   expected: ExpectedStep,
-  place: Place,
+  at: Omit<Place, "name">,
 ): number {
   const known = new Set([...Object.keys(actual), ...Object.keys(expected.outputs)]);
-  const distances = outputDistances(actual, inputs, expected, place.run.rows);
+  const distances = outputDistances(actual, inputs, expected, at.run.rows);
   const largest = [...known].map((name) => {
     const [a, b] = [actual[name], expected.outputs[name]];
-    if (!a || !b)
-      throw differs(place, name, 0, a ? "an output that the network does not have" : "no such output");
-    return compareOutput(a, b, distances[name] ?? absolute, { ...place, name, scale: expected.scale });
+    const place = { ...at, name };
+    if (!a || !b) throw differs(place, 0, b ? "that output" : "no such output", a ? "one" : "none");
+    return compareOutput(a, b, distances[name] ?? absolute, { ...place, scale: expected.scale });
   });
   return Math.max(...largest);
 }
@@ -77,16 +80,23 @@ function compareOutput(
   { data, width }: Matrix,
   expected: Matrix,
   distance: Distance,
-  place: Place & { readonly name: string; readonly scale: Float32Array },
+  place: Place & { readonly scale: number },
 ): number {
+  const { rows } = place.run;
+  if (data.length !== rows.length * width) {
+    throw differs(place, 0, `${rows.length} rows`, `${data.length / width}`);
+  }
+  const limit = VERIFY_TOLERANCE * place.scale;
   let largest = 0;
   for (let index = 0; index < data.length; index++) {
-    const row = place.run.rows[Math.floor(index / width)]!;
+    const row = rows[Math.floor(index / width)]!;
     const wanted = expected.data[row * expected.width + (index % width)]!;
     const difference = distance(data[index]!, wanted, row);
     // Written so that NaN fails.
-    if (!(difference <= VERIFY_TOLERANCE * place.scale[row]!))
-      throw differs(place, place.name, row, `${difference}`);
+    if (!(difference <= limit)) {
+      const most = `at most ${limit.toExponential(1)} from the trained network`;
+      throw differs(place, row, most, `${difference.toExponential(1)}`);
+    }
     largest = Math.max(largest, difference);
   }
   return largest;
@@ -114,11 +124,17 @@ function outputDistances(
   };
 }
 
-function differs({ team, run, step }: Place, output: string, row: number, received: string): LorasaError {
+function differs(
+  { team, run, step, name }: Place,
+  row: number,
+  expected: string,
+  received: string,
+): LorasaError {
+  const agent = team.agents[Math.floor(row / ENVS)]!.name;
   return new LorasaError("LORASA_VERIFY", {
-    asked: `graph ${run.name}, output ${output}, ${team.agents[Math.floor(row / ENVS)]!.name}, step ${step}`,
-    expected: `at most ${VERIFY_TOLERANCE} from the trained network`,
+    asked: `exported graph ${run.name}, output ${name} of ${agent} at step ${step}`,
+    expected,
     received,
-    mend: "nothing was replaced",
+    mend: "what was there before is kept; another --opset runs other operators",
   });
 }

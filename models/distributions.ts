@@ -73,7 +73,8 @@ export function sample(g: GraphBuilder, output: HeadOutput, noise: Value | undef
 /** What the simulator takes: squashed, then moved from [−1, 1] to the bounds; a choice stays as it is. */
 export function toAction(g: GraphBuilder, drawn: Value, config: HeadConfig): Value {
   if (config.kind === "categorical") return drawn;
-  const bounded = config.kind === "squashed-gaussian" ? g.tanh(drawn) : drawn;
+  // Clipped: ONNX Runtime's tanh leaves [−1, 1] by up to 2.4e-7.
+  const bounded = config.kind === "squashed-gaussian" ? g.clip(g.tanh(drawn), -1, 1) : drawn;
   if (config.low === -1 && config.high === 1) return bounded;
   return g.add(g.mul(bounded, (config.high - config.low) / 2), (config.high + config.low) / 2);
 }
@@ -111,9 +112,9 @@ export function entropy(g: GraphBuilder, output: HeadOutput): Value {
   return g.add(base, g.reduceSum(logJacobian(g, output.mean), [axis], true));
 }
 
-/** ln(1 − tanh² u + ε), which is ln |d tanh u / du|. */
+/** ln(1 − tanh² u + ε), which is ln |d tanh u / du|. A float32 tanh can exceed 1 by a rounding: not below 0 here. */
 function logJacobian(g: GraphBuilder, drawn: Value): Value {
-  return g.log(g.sub(1 + SQUASH_EPSILON, g.square(g.tanh(drawn))));
+  return g.log(g.add(g.max(g.sub(1, g.square(g.tanh(drawn))), 0), SQUASH_EPSILON));
 }
 
 function oneHot(g: GraphBuilder, index: Value, like: Value): Value {

@@ -54,6 +54,8 @@ const DTYPE_OF: Readonly<Partial<Record<Datatype, DType>>> = {
   INT32: "int32",
 };
 
+const FRAME_LIMIT = 64;
+
 /** Owns its connections until `close`. */
 export class ServerClient {
   readonly url: string;
@@ -151,6 +153,8 @@ export class ServerClient {
     let frame = this.#frames.get(key);
     if (frame === undefined) {
       frame = new RequestFrame(inputs);
+      // Batch sizes that never settle must not fill the memory: start over, frames are cheap to make.
+      if (this.#frames.size >= FRAME_LIMIT) this.#frames.clear();
       this.#frames.set(key, frame);
     }
     return frame;

@@ -1,5 +1,5 @@
 /** The server's metrics for Prometheus, and request rates for its page. Agents are never labels of hot metrics. */
-import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom-client";
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import type { AdapterEntry } from "./engine/adapter-bank.ts";
 import type { PolicyModel } from "./engine/policy-model.ts";
 import type { ModelRepository } from "./engine/repository.ts";
@@ -62,7 +62,7 @@ type NamesOf<K extends MetricRow["kind"]> = {
 }[MetricName];
 
 /** What a model's requests are recorded with; label children are looked up once. */
-export interface ModelMeters {
+interface ModelMeters {
   recordInference(requestSeconds: number, computeSeconds: number, rows: number): void;
   readonly rate: RateMeter;
 }

@@ -1,7 +1,7 @@
 /** The page at `/`: models, adapters, versions and request rates, as HTML without scripts or outside requests. */
 import type { PolicyModel } from "./engine/policy-model.ts";
 import type { ServerContext } from "./handler.ts";
-import { SERVER_NAME, SERVER_VERSION } from "./protocol/metadata.ts";
+import { SERVER_NAME, SERVER_VERSION } from "./metadata.ts";
 
 const STYLE = `
 :root { color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif; }
@@ -55,6 +55,6 @@ const ENTITIES: Readonly<Record<string, string>> = {
   "'": "&#39;",
 };
 
-export function escapeHtml(text: string): string {
+function escapeHtml(text: string): string {
   return text.replace(/[&<>"']/g, (character) => ENTITIES[character]!);
 }

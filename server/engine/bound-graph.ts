@@ -14,6 +14,18 @@ import { POLICY_INPUT_NAMES, POLICY_INPUTS, POLICY_OUTPUTS, type RowSizes } from
 /** Rows above which buffers are not kept: large batches are rare and their memory is not. */
 const KEPT_ROWS = 8192;
 
+/** What a graph of a policy must be. */
+export interface GraphForm {
+  /** For messages, such as `team, rows graph`. */
+  readonly what: string;
+  /** Sizes in front of a row's features; −1 varies. */
+  readonly leading: readonly number[];
+  /** What rows may measure: an agent's graph has its own widths or the team's. */
+  readonly sizes: readonly RowSizes[];
+  /** Inputs that {@link BoundGraph.bind} is given as fixed. */
+  readonly fixed: readonly string[];
+}
+
 /** Inputs that stay the same from run to run. Another object means other tensors: bindings are then made anew. */
 export type FixedInputs = Readonly<Record<string, HostTensor>>;
 
@@ -39,18 +51,16 @@ const INDEX_INPUTS = ["agent", "slot"];
 /** Owns the session. */
 export class BoundGraph {
   readonly session: Session;
+  readonly #leading: readonly number[];
   readonly #rowInputs: readonly TensorInfo[];
   readonly #indexInputs: readonly TensorInfo[];
   readonly #kept = new Map<string, Bound>();
 
-  /**
-   * @param sizes what rows may measure: an agent's graph has its own widths or the team's.
-   * @param fixed names of the inputs that {@link bind} will be given as fixed.
-   * @throws LORASA_GRAPH when the graph has an input or output that a policy of these sizes does not.
-   */
-  constructor(session: Session, sizes: readonly RowSizes[], fixed: readonly string[], what: string) {
+  /** @throws LORASA_GRAPH when the graph is not one of a policy of that form. */
+  constructor(session: Session, form: GraphForm) {
     this.session = session;
-    checkGraph(session, sizes, fixed, what);
+    checkGraph(session, form);
+    this.#leading = form.leading;
     this.#rowInputs = session.inputs.filter(({ name }) => name in POLICY_INPUTS);
     this.#indexInputs = session.inputs.filter(({ name }) => INDEX_INPUTS.includes(name));
   }
@@ -73,6 +83,14 @@ export class BoundGraph {
     this.#kept.delete(key);
     this.#kept.set(key, kept);
     return kept;
+  }
+
+  /** Runs one row of zeros an agent. */
+  warmUp(fixed: FixedInputs): void {
+    this.bind(
+      this.#leading.map((size) => (size < 0 ? 1 : size)),
+      fixed,
+    ).run();
   }
 
   dispose(): void {
@@ -131,16 +149,12 @@ function blocks(
   );
 }
 
-/** Every input and output is one that a policy has, of its width and type. */
-function checkGraph(
-  session: Session,
-  sizes: readonly RowSizes[],
-  fixed: readonly string[],
-  what: string,
-): void {
+/** Every input and output is one that a policy has, of its shape and type. */
+function checkGraph(session: Session, form: GraphForm): void {
+  const { what, sizes, fixed } = form;
   for (const input of session.inputs) {
     const known = POLICY_INPUT_NAMES.find((name) => name === input.name);
-    if (known) checkWidth(what, input, sizes.map(POLICY_INPUTS[known].width), "float32");
+    if (known) checkRows(form, input, sizes.map(POLICY_INPUTS[known].width), "float32");
     else if (!fixed.includes(input.name) && !INDEX_INPUTS.includes(input.name)) {
       throw graphError(what, `input ${input.name}`, "an input of a policy", "an unknown name");
     }
@@ -150,17 +164,29 @@ function checkGraph(
   for (const output of session.outputs) {
     const known = POLICY_OUTPUTS[output.name];
     if (!known) throw graphError(what, `output ${output.name}`, "an output of a policy", "an unknown name");
-    checkWidth(what, output, sizes.map(known.width), known.dtype?.(sizes[0]!) ?? "float32");
+    checkRows(form, output, sizes.map(known.width), known.dtype?.(sizes[0]!) ?? "float32");
   }
   if (!session.outputs.some(({ name }) => name === "action")) {
     throw graphError(what, "output action", "it among the outputs", "none of that name");
   }
 }
 
-function checkWidth(what: string, info: TensorInfo, widths: readonly number[], dtype: string): void {
-  if (info.dtype !== dtype) throw graphError(what, info.name, dtype, info.dtype);
-  if (widths.some((width) => info.shape.at(-1) === width)) return;
-  throw graphError(what, info.name, `rows of ${[...new Set(widths)].join(" or ")}`, formatDims(info.shape));
+function checkRows(
+  { what, leading }: GraphForm,
+  info: TensorInfo,
+  widths: readonly number[],
+  dtype: string,
+): void {
+  const fits =
+    info.shape.length === leading.length + 1 &&
+    leading.every((size, axis) =>
+      size < 0 ? typeof info.shape[axis] === "string" : info.shape[axis] === size,
+    ) &&
+    widths.some((width) => info.shape.at(-1) === width);
+  if (fits && info.dtype === dtype) return;
+  const shape = [...leading.map((size) => (size < 0 ? "any" : size)), [...new Set(widths)].join(" or ")];
+  const received = `${info.dtype} ${formatDims(info.shape)}`;
+  throw graphError(what, info.name, `${dtype} ${formatDims(shape)}`, received);
 }
 
 function graphError(what: string, tensor: string, expected: string, received: string): LorasaError {

@@ -1,12 +1,13 @@
 /** Loads a model's folder: manifest, checksums, graphs and the adapters that it ships. Not how they are run. */
 import { join } from "node:path";
 import { LorasaError } from "../../src/base/errors.ts";
-import { readFile, readJson, sha256 } from "../../src/base/files.ts";
-import { type AdapterLayer, type ModelManifest, modelManifest } from "../../src/checkpoint/repository.ts";
+import { readFile, sha256 } from "../../src/base/files.ts";
+import type { AdapterLayer, ModelManifest } from "../../src/checkpoint/repository.ts";
+import { readModelManifest } from "../../src/checkpoint/repository-files.ts";
 import type { Runtime } from "../../src/runtime/session.ts";
 import { AdapterBank, adapterInput } from "./adapter-bank.ts";
 import { loadShippedAdapters } from "./adapter-intake.ts";
-import { BoundGraph } from "./bound-graph.ts";
+import { BoundGraph, type GraphForm } from "./bound-graph.ts";
 import { type ModelGraphs, PolicyModel } from "./policy-model.ts";
 import { rowSizes } from "./policy-tensors.ts";
 
@@ -23,30 +24,18 @@ type GraphFiles = ReadonlyMap<string, Buffer>;
  * @throws LORASA_FILE, LORASA_CHECKSUM, LORASA_GRAPH, LORASA_DEVICE, LORASA_ADAPTER.
  */
 export function loadModel(folder: string, options: LoadOptions): PolicyModel {
-  const manifest = readManifest(join(folder, "model.json"));
+  const manifest = readModelManifest(folder);
   const files = verifyFiles(folder, manifest);
   const opened: BoundGraph[] = [];
   try {
     const model = new PolicyModel(manifest, openGraphs(manifest, files, options, opened));
+    warmUp(model.graphs);
     if (model.bank) loadShippedAdapters(model, folder);
     return model;
   } catch (error) {
     for (const graph of opened) graph.dispose();
     throw error;
   }
-}
-
-/** @throws LORASA_FILE naming the field that is wrong. */
-export function readManifest(path: string): ModelManifest {
-  const parsed = modelManifest.safeParse(readJson(path, "model manifest"));
-  if (parsed.success) return parsed.data;
-  const [issue] = parsed.error.issues;
-  throw new LorasaError("LORASA_FILE", {
-    asked: `model manifest ${path}, ${issue?.path.join(".") || "top level"}`,
-    expected: "a manifest that `lorasa export` wrote",
-    received: issue?.message ?? "another form",
-    mend: "export the model again",
-  });
 }
 
 /** Bytes of every file of the manifest, sizes and checksums as recorded. */
@@ -67,42 +56,58 @@ function verifyFiles(folder: string, manifest: ModelManifest): GraphFiles {
   return files;
 }
 
+/** Where a mode's graphs are and what each must be. */
+interface GraphFile extends GraphForm {
+  readonly path: string | undefined;
+}
+
 function openGraphs(
   manifest: ModelManifest,
   files: GraphFiles,
   options: LoadOptions,
   opened: BoundGraph[],
 ): ModelGraphs {
+  const team = manifest.agents.length;
+  const padded = rowSizes(manifest);
+  const fixed = manifest.adapterLayers.flatMap(bothInputs);
   const open = (
     role: string,
     path: string | undefined,
-    fixed: readonly string[],
-    agent?: number,
+    leading: readonly number[],
+    sizes = [padded],
   ): BoundGraph => {
-    const what = `${manifest.name}, ${role} graph`;
-    const session = options.runtime.createSession(graphBytes(what, path, files), {
-      threads: options.threads,
-    });
-    try {
-      const graph = new BoundGraph(session, [rowSizes(manifest, agent), rowSizes(manifest)], fixed, what);
-      opened.push(graph);
-      return graph;
-    } catch (error) {
-      session.dispose();
-      throw error;
-    }
+    const form = { what: `${manifest.name}, ${role} graph`, path, leading, sizes, fixed };
+    const graph = openGraph(form, files, options);
+    opened.push(graph);
+    return graph;
   };
   const { graphs, mode } = manifest;
   if (mode === "merged") {
-    return {
-      mode,
-      agents: manifest.agents.map(({ name }, agent) => open(name, graphs.agents?.[name], [], agent)),
-    };
+    const openAgent = (name: string, agent: number): BoundGraph =>
+      open(name, graphs.agents?.[name], [-1], [rowSizes(manifest, agent), padded]);
+    return { mode, agents: manifest.agents.map(({ name }, agent) => openAgent(name, agent)) };
   }
-  if (mode === "stacked") return { mode, team: open("team", graphs.team, []) };
-  const fixed = manifest.adapterLayers.flatMap(bothInputs);
-  const bank = new AdapterBank(manifest.adapterLayers, manifest.agents.length);
-  return { mode, team: open("team", graphs.team, fixed), rows: open("rows", graphs.rows, fixed), bank };
+  const teamGraph = open("team", graphs.team, [team, -1]);
+  if (mode === "stacked") return { mode, team: teamGraph };
+  const bank = new AdapterBank(manifest.adapterLayers, team);
+  return { mode, team: teamGraph, rows: open("rows", graphs.rows, [-1]), bank };
+}
+
+function openGraph(file: GraphFile, files: GraphFiles, { runtime, threads }: LoadOptions): BoundGraph {
+  const session = runtime.createSession(graphBytes(file.what, file.path, files), { threads });
+  try {
+    return new BoundGraph(session, file);
+  } catch (error) {
+    session.dispose();
+    throw error;
+  }
+}
+
+/** One run of each graph: what does not fit is found before the first request, which is then not the slowest. */
+function warmUp(graphs: ModelGraphs): void {
+  if (graphs.mode === "merged") for (const graph of graphs.agents) graph.warmUp({});
+  else graphs.team.warmUp(graphs.mode === "factored" ? graphs.bank.current.tensors : {});
+  if (graphs.mode === "factored") graphs.rows.warmUp(graphs.bank.current.tensors);
 }
 
 function bothInputs(layer: AdapterLayer): readonly string[] {

@@ -1,7 +1,7 @@
 /** Zeros behind the features of agents that have fewer than the longest: the same in, and out, in every mode. */
 import type { ModelManifest } from "../../src/checkpoint/repository.ts";
 import { type RowAgents, type RowBlock, rowCount } from "./placement.ts";
-import { rowSizes, type RowSizes } from "./policy-tensors.ts";
+import { type RowSizes, rowSizes } from "./policy-tensors.ts";
 
 /** Width of an agent's own features in a row, such as its observation size. */
 export type OwnWidth = (sizes: RowSizes) => number;

@@ -11,6 +11,7 @@ import { type AdapterBank, type BankSnapshot, loadedEntry } from "./adapter-bank
 import type { BoundGraph } from "./bound-graph.ts";
 import { clearPadding, isPadded } from "./padding.ts";
 import { type RowAgents, type RowBlock, rowCount } from "./placement.ts";
+import { type Addressee, checkRequest } from "./policy-request.ts";
 import {
   POLICY_INPUT_NAMES,
   POLICY_INPUTS,
@@ -18,8 +19,7 @@ import {
   type PolicyInput,
   rowSizes,
 } from "./policy-tensors.ts";
-import { type Addressee, checkRequest } from "./policy-request.ts";
-import { type PolicyAnswer, type PolicyRows, runGathered, runGrouped, runMerged } from "./run-rows.ts";
+import { type PolicyAnswer, type PolicyRows, runFactored, runGrouped, runMerged } from "./run-rows.ts";
 
 /** The loaded graphs of each mode. */
 export type ModelGraphs =
@@ -114,9 +114,7 @@ export class PolicyModel {
     const { graphs } = this;
     if (graphs.mode === "merged") return runMerged(graphs.agents, rows);
     if (graphs.mode === "stacked") return runGrouped(graphs.team, NO_ADAPTERS, rows);
-    const { tensors } = snapshot ?? graphs.bank.current;
-    if (rows.agents.kind === "team") return runGrouped(graphs.team, tensors, rows);
-    return runGathered(graphs.rows, tensors, rows);
+    return runFactored(graphs, (snapshot ?? graphs.bank.current).tensors, rows);
   }
 
   #clearPadding(answer: PolicyAnswer, agents: RowAgents): void {

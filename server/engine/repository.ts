@@ -1,7 +1,8 @@
 /** The models of a repository folder under the names that requests use. Not how one model is loaded. */
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { LorasaError, suggestion } from "../../src/base/errors.ts";
+import { findModels } from "../../src/checkpoint/repository-files.ts";
 import { type LoadOptions, loadModel } from "./load-model.ts";
 import type { Endpoint, PolicyModel } from "./policy-model.ts";
 
@@ -65,10 +66,8 @@ export class ModelRepository {
 }
 
 function modelFolders(folder: string): string[] {
-  const names = existsSync(folder)
-    ? readdirSync(folder).filter((name) => existsSync(join(folder, name, "model.json")))
-    : [];
-  if (names.length > 0) return names.sort();
+  const names = findModels(folder);
+  if (names.length > 0) return names;
   throw new LorasaError("LORASA_FILE", {
     asked: `repository ${folder}`,
     expected: "a folder of models, each with a model.json",

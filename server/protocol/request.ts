@@ -15,7 +15,7 @@ export const HEADER_LENGTH = "inference-header-content-length";
 export type ParameterValue = string | number | boolean;
 
 /** Which outputs a reply holds and how each is sent. */
-export interface RequestedOutput {
+interface RequestedOutput {
   readonly name: string;
   readonly binary: boolean;
 }

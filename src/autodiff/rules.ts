@@ -83,7 +83,7 @@ export const GRADIENTS = {
   }),
   ReduceSum: vjp(({ g, node, x, dy }) => [g.expand(keepAxes(g, node, x[0]!, dy), x[0]!.shape), undefined]),
   // 1 where x > 0 and 0 elsewhere; a comparison and a cast take a fifth of the time of Sign
-  Relu: unary(({ g, y, dy }) => g.mul(dy, g.cast(g.greater(y, 0), "float32"))),
+  Relu: unary(({ g, y, dy }) => g.mul(dy, g.cast(g.greater(y, 0), dy.dtype))),
   Reshape: vjp(({ g, x, dy }) => [g.reshape(dy, x[0]!.shape), undefined]),
   // σ' = σ(1 − σ)
   Sigmoid: unary(({ g, y, dy }) => g.mul(dy, g.mul(y, g.sub(1, y)))),

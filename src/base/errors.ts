@@ -84,6 +84,7 @@ export const ERROR_CODES = {
     exit: 1,
     about: "An exported graph disagrees with the network that it was made from.",
   },
+  LORASA_MEASURE: { status: 500, exit: 1, about: "A process that measures for `compare` failed." },
   LORASA_SIMULATOR: { status: 500, exit: 1, about: "A simulator failed, diverged or its worker ended." },
   LORASA_SERVER: {
     status: 502,

@@ -40,8 +40,7 @@ export function report(error: unknown, json: boolean): number {
 /** A whole number of at least `least`, also written as 1e6, 1M or 200k. */
 export function wholeNumber(least: number): (text: string) => number {
   return (text) => {
-    const [, digits, suffix] = /^([0-9.]+(?:e[0-9]+)?)([kM]?)$/.exec(text) ?? [];
-    const number = Number(digits) * (suffix === "M" ? 1e6 : suffix === "k" ? 1e3 : 1);
+    const number = parseNumber(text);
     if (Number.isInteger(number) && number >= least) return number;
     throw new InvalidArgumentError(
       `expected a whole number of at least ${least}, such as ${Math.max(least, 1)} or 200k.`,
@@ -49,11 +48,16 @@ export function wholeNumber(least: number): (text: string) => number {
   };
 }
 
-/** A number inside [low, high]. */
+/** A number inside [low, high], also with k or M behind it. */
 export function numberIn(low: number, high: number): (text: string) => number {
   return (text) => {
-    const number = text.trim() === "" ? Number.NaN : Number(text);
+    const number = parseNumber(text);
     if (number >= low && number <= high) return number;
     throw new InvalidArgumentError(`expected a number from ${low} to ${high}.`);
   };
+}
+
+function parseNumber(text: string): number {
+  const [, digits, suffix] = /^([0-9.]+(?:e[+-]?[0-9]+)?)([kM]?)$/.exec(text) ?? [];
+  return Number(digits) * (suffix === "M" ? 1e6 : suffix === "k" ? 1e3 : 1);
 }

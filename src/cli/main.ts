@@ -4,8 +4,11 @@ import { Command, CommanderError } from "commander";
 import { VERSION } from "../base/version.ts";
 import { adapterCommand } from "./adapter.ts";
 import { report } from "./command.ts";
+import { compareCommand } from "./compare.ts";
 import { evaluateCommand } from "./evaluate.ts";
 import { exportCommand } from "./export.ts";
+import { inspectCommand } from "./inspect.ts";
+import { quickstartCommand } from "./quickstart.ts";
 import { serveCommand } from "./serve.ts";
 import { simulateCommand } from "./simulate.ts";
 import { trainCommand } from "./train.ts";
@@ -24,6 +27,9 @@ for (const command of [
   serveCommand(),
   simulateCommand(),
   adapterCommand(),
+  compareCommand(),
+  inspectCommand(),
+  quickstartCommand(),
 ])
   program.addCommand(command);
 

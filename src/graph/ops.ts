@@ -1,4 +1,5 @@
 /** The table of operators: attributes, number of inputs and outputs, and shape inference. Gradients have their own. */
+import type { DType } from "../base/tensor.ts";
 import type { Shape } from "../onnx/model.ts";
 import {
   broadcastShapes,
@@ -159,7 +160,15 @@ function inferArgMax({ op, inputs, attributes }: InferContext): readonly ValueTy
 }
 
 /** ONNX's number for each type that Cast can give. */
-export const CAST_TYPES = { float32: 1, int32: 6, int64: 7, bool: 9, float16: 10 } as const;
+export const CAST_TYPES = {
+  float32: 1,
+  uint8: 2,
+  int32: 6,
+  int64: 7,
+  bool: 9,
+  float16: 10,
+  float64: 11,
+} as const satisfies Record<DType, number>;
 
 function inferCast({ op, inputs, attributes }: InferContext): readonly ValueType[] {
   const found = Object.entries(CAST_TYPES).find(([, number]) => number === attributes["to"]);

@@ -6,7 +6,7 @@
  * The package's version is pinned for that reason.
  */
 import { createRequire } from "node:module";
-import { env, Tensor } from "onnxruntime-common";
+import { type Env, Tensor } from "onnxruntime-common";
 import { LorasaError } from "../base/errors.ts";
 import { DTYPES, type DType, type HostTensor, type TensorData } from "../base/tensor.ts";
 import { checkFeeds, checkFetches } from "./check.ts";
@@ -66,8 +66,10 @@ let native: NativeBinding | undefined;
 /** Loads the native library on first use, so that commands that run no graph start quickly. */
 function loadNative(): NativeBinding {
   if (native) return native;
-  // The binding has no types of its own under this path.
-  native = createRequire(import.meta.url)("onnxruntime-node/dist/binding.js") as NativeBinding;
+  const require = createRequire(import.meta.url);
+  // The binding has no types of its own under this path; it reads the settings of the CommonJS copy of the package.
+  native = require("onnxruntime-node/dist/binding.js") as NativeBinding;
+  const { env } = require("onnxruntime-common") as { env: Env };
   // What it would log as an error is thrown as one too.
   env.logLevel = "fatal";
   native.initOrt();

@@ -45,6 +45,32 @@ const COMMON: Omit<TrainConfig, "env" | "steps"> = {
 };
 
 export const PRESETS: Readonly<Record<string, { about: string; config: TrainConfig }>> = {
+  quickstart: {
+    about: "a few minutes' LoRASA team on HalfCheetah 2x3 with full observations, far from converged",
+    config: {
+      ...COMMON,
+      env: "mujoco/HalfCheetah-2x3",
+      envOptions: { observe: "full" },
+      steps: 400_000,
+      switchAt: 0.6,
+      envs: 16,
+      rolloutLength: 200,
+      epochs: 8,
+      criticEpochs: 8,
+      learningRate: 1e-3,
+      criticLearningRate: 1e-3,
+      clipRange: 0.1,
+      entropyCoefficient: 0,
+      gaeLambda: 0.95,
+      ratio: "product",
+      critic: "team",
+      distribution: "gaussian",
+      hidden: [64, 64],
+      recurrent: false,
+      evaluateEvery: 100_000,
+      evaluationEpisodes: 4,
+    },
+  },
   "lorasa-halfcheetah": {
     about:
       "LoRASA's released settings for HalfCheetah 2x3 with MAPPO: local observations, GRU 64, ratios a dimension",

@@ -19,7 +19,7 @@ import { evaluate } from "./evaluation.ts";
 import { MetricsFile } from "./log/metrics-file.ts";
 import type { ProgressState } from "./log/progress.ts";
 import { EventFile } from "./log/tensorboard.ts";
-import { loadRun, saveRun, trainerState } from "./saved-run.ts";
+import { loadRun, type SavedRun, saveRun, trainerState } from "./saved-run.ts";
 import { type IterationReport, type Phase, Trainer } from "./trainer.ts";
 
 export interface TrainRunOptions {
@@ -43,8 +43,16 @@ export interface TrainResult {
   readonly envStepsPerSecond: number;
   /** Of the deterministic evaluation at the end; of recent training episodes when interrupted. */
   readonly return: { readonly mean: number; readonly std: number };
-  readonly phases: readonly { readonly phase: Phase; readonly envSteps: number; readonly return: number }[];
+  readonly phases: readonly PhaseResult[];
   readonly interrupted: boolean;
+}
+
+/** How good the policy was at the end of a phase; step 0 is the untrained policy. */
+export interface PhaseResult {
+  readonly phase: Phase;
+  readonly envSteps: number;
+  /** Mean return of the deterministic evaluation. */
+  readonly return: number;
 }
 
 /** Episodes that the mean return of progress lines is taken over. */
@@ -67,7 +75,7 @@ class TrainRun {
   readonly #vectorEnv: VectorEnv;
   readonly #metrics: MetricsFile;
   readonly #events: EventFile;
-  readonly #phases: { phase: Phase; envSteps: number; return: number }[] = [];
+  readonly #phases: PhaseResult[];
   #evaluationEnv: VectorEnv | undefined;
   #recent: number[];
   #secondsBefore: number;
@@ -84,35 +92,37 @@ class TrainRun {
       envs: config.envs,
       groups: 2,
     });
-    const trainer = new Trainer({ config, runtime, vectorEnv });
-    if (loaded) {
-      const { name } = vectorEnv.spec;
-      if (loaded.saved.environment.name !== name)
-        throw otherTask(options.from ?? checkpoint, name, loaded.saved.environment.name);
-      await trainer.restore(trainerState(loaded), loaded.saved.phase);
-      onNote?.(`going on from step ${trainer.envSteps} of ${options.from ?? checkpoint}`);
+    let trainer: Trainer | undefined;
+    try {
+      trainer = new Trainer({ config, runtime, vectorEnv });
+      if (loaded) {
+        await trainer.restore(
+          trainerState(matching(loaded, vectorEnv, options.from ?? checkpoint)),
+          loaded.saved.phase,
+        );
+        onNote?.(`going on from step ${trainer.envSteps} of ${options.from ?? checkpoint}`);
+      }
+      return new TrainRun(options, trainer, vectorEnv, loaded?.saved);
+    } catch (error) {
+      // Threads that nobody closes would keep the process alive.
+      await trainer?.close();
+      await vectorEnv.close();
+      throw error;
     }
-    return new TrainRun(
-      options,
-      trainer,
-      vectorEnv,
-      loaded?.saved.recentReturns ?? [],
-      loaded?.saved.counters.seconds ?? 0,
-    );
   }
 
   private constructor(
     options: TrainRunOptions,
     trainer: Trainer,
     vectorEnv: VectorEnv,
-    recent: readonly number[],
-    seconds: number,
+    saved: SavedRun | undefined,
   ) {
     this.#options = options;
     this.#trainer = trainer;
     this.#vectorEnv = vectorEnv;
-    this.#recent = [...recent];
-    this.#secondsBefore = seconds;
+    this.#recent = [...(saved?.recentReturns ?? [])];
+    this.#phases = [...(saved?.phases ?? [])];
+    this.#secondsBefore = saved?.counters.seconds ?? 0;
     this.#stepsBefore = trainer.envSteps;
     const resumeAt = options.resume ? { resumeAt: trainer.envSteps } : {};
     this.#metrics = new MetricsFile(join(options.directory, "metrics.jsonl"), resumeAt);
@@ -121,6 +131,7 @@ class TrainRun {
 
   async loop(): Promise<TrainResult> {
     const { config, signal } = this.#options;
+    if (this.#trainer.envSteps === 0 && config.evaluateEvery > 0) await this.#endPhase();
     while (!this.#trainer.done && !signal?.aborted) {
       const before = this.#trainer.envSteps;
       const report = await this.#trainer.iterate();
@@ -167,13 +178,20 @@ class TrainRun {
 
   /** The shared policy as the adapters find it, kept beside the latest checkpoint. */
   async #endShared(): Promise<void> {
-    const returns = (await this.#evaluate()).map((episode) => episode.return);
-    this.#phases.push({ phase: "shared", envSteps: this.#trainer.envSteps, return: mean(returns) });
+    const { return: reached } = await this.#endPhase();
     await this.#save("switch");
     await this.#save("checkpoint");
     this.#options.onNote?.(
-      `shared policy kept in ${join(this.#options.directory, "switch")}: return ${mean(returns).toFixed(1)}; adapters start`,
+      `shared policy kept in ${join(this.#options.directory, "switch")}: return ${reached.toFixed(1)}; adapters start`,
     );
+  }
+
+  /** Evaluates and remembers how good the policy is here. */
+  async #endPhase(): Promise<PhaseResult> {
+    const returns = (await this.#evaluate()).map((episode) => episode.return);
+    const result = { phase: this.#trainer.phase, envSteps: this.#trainer.envSteps, return: mean(returns) };
+    this.#phases.push(result);
+    return result;
   }
 
   async #evaluate(): Promise<Episode[]> {
@@ -202,6 +220,7 @@ class TrainRun {
       spec: this.#trainer.spec,
       seconds: this.#secondsBefore + (performance.now() - this.#started) / 1000,
       recentReturns: this.#recent,
+      phases: this.#phases,
     });
   }
 
@@ -244,11 +263,14 @@ function openRun(
   return loaded;
 }
 
-function otherTask(path: string, asked: string, received: string): LorasaError {
-  return new LorasaError("LORASA_CONFIG", {
+/** The checkpoint, if its environment is the one asked for. @throws LORASA_CONFIG. */
+function matching<T extends { readonly saved: SavedRun }>(loaded: T, { spec }: VectorEnv, path: string): T {
+  const { name } = loaded.saved.environment;
+  if (name === spec.name) return loaded;
+  throw new LorasaError("LORASA_CONFIG", {
     asked: `checkpoint ${path}`,
-    expected: `one of ${asked}`,
-    received,
+    expected: `one of ${spec.name}`,
+    received: name,
   });
 }
 

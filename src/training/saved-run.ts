@@ -61,6 +61,7 @@ const savedRun = z.looseObject({
   }),
   random: z.object({ noise: randomState, actor: randomState, critic: randomState }),
   recentReturns: z.array(z.number()),
+  phases: z.array(z.object({ phase: z.enum(["shared", "adapters"]), envSteps: z.int(), return: z.number() })),
 });
 
 export type SavedRun = z.infer<typeof savedRun>;
@@ -72,6 +73,7 @@ export interface RunFacts {
   readonly spec: EnvSpec;
   readonly seconds: number;
   readonly recentReturns: readonly number[];
+  readonly phases: SavedRun["phases"];
 }
 
 /** Writes a run's checkpoint whole. @throws LORASA_DISK; the checkpoint that was there stays. */
@@ -195,7 +197,7 @@ function sharingOf(config: TrainConfig, phase: Phase): Sharing {
 function manifestOf(
   team: Team,
   state: TrainerState,
-  { config, spec, phase, seconds, recentReturns }: RunFacts,
+  { config, spec, phase, seconds, recentReturns, phases }: RunFacts,
 ) {
   return {
     lorasa: VERSION,
@@ -212,6 +214,7 @@ function manifestOf(
     },
     random: { noise: state.noise, actor: state.actor.random, critic: state.critic.random },
     recentReturns,
+    phases,
     provenance: { node: process.version, platform: `${process.platform}-${process.arch}` },
   };
 }

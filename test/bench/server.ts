@@ -9,7 +9,7 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:http";
-import { connect, type AddressInfo, type Socket } from "node:net";
+import { type AddressInfo, connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -17,7 +17,7 @@ import { startServer } from "../../server/app.ts";
 import { median, quantile } from "../../src/base/statistics.ts";
 import { type FloatTensor, floatTensor } from "../../src/base/tensor.ts";
 import { createRuntime } from "../../src/runtime/onnxruntime.ts";
-import { TinyPolicy, type TinyOptions, writeTinyRepository } from "../helpers/tiny-models.ts";
+import { type TinyOptions, TinyPolicy, writeTinyRepository } from "../helpers/tiny-models.ts";
 
 const CONNECTIONS = 16;
 const ROUNDS = 5;

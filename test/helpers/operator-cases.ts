@@ -1,6 +1,6 @@
 /** Graphs of one operator each, with the types that they give or the refusal that they meet: a table for several tests. */
 import { Random } from "../../src/base/random.ts";
-import { type DType, DTYPES, elementCount, type HostTensor } from "../../src/base/tensor.ts";
+import { DTYPES, type DType, elementCount, type HostTensor } from "../../src/base/tensor.ts";
 import { GraphBuilder } from "../../src/graph/builder.ts";
 import { finishGraph } from "../../src/graph/finish.ts";
 import type { OpName } from "../../src/graph/ops.ts";

@@ -4,8 +4,7 @@
  *
  * Letters: N agents, E environments, O padded observation, K padded action, H hidden.
  */
-import { hiddenSize } from "../../models/networks.ts";
-import { agentAdapter, type Team } from "../../models/team.ts";
+
 import {
   type GraphOptions,
   mergedGraph,
@@ -14,6 +13,8 @@ import {
   stackedGraph,
   teamGraph,
 } from "../../exporters/graphs.ts";
+import { hiddenSize } from "../../models/networks.ts";
+import { agentAdapter, type Team } from "../../models/team.ts";
 import type { Random } from "../../src/base/random.ts";
 import { elementCount, type FloatTensor, floatTensor, type HostTensor } from "../../src/base/tensor.ts";
 import { encodeModel } from "../../src/onnx/encode.ts";

@@ -14,6 +14,8 @@ import {
 } from "../helpers/policy-layouts.ts";
 import { randomTeam, withZeroFactor } from "../helpers/team.ts";
 
+/** Fixed: two choices that score the same within rounding may be told apart either way. */
+const SEED = 2502;
 const ENVS = 2;
 const STEPS = 6;
 /** Episodes begin at these steps in the first environment. */
@@ -80,7 +82,7 @@ test("merged, stacked, team, rows and single answer as the training graphs do", 
         }
       }
     }),
-    { numRuns: 25 },
+    { numRuns: 25, seed: SEED },
   );
 });
 
@@ -99,7 +101,7 @@ for (const factor of ["lora_A", "lora_B"] as const) {
           }
         }
       }),
-      { numRuns: 6 },
+      { numRuns: 6, seed: SEED },
     );
   });
 }
@@ -127,7 +129,7 @@ test("permuting agents permutes their actions", () => {
         permutedLayouts[name]!.dispose();
       }
     }),
-    { numRuns: 6 },
+    { numRuns: 6, seed: SEED },
   );
 });
 

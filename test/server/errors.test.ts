@@ -1,7 +1,7 @@
 /** Every fault of a request has its status and one line that says what was expected; nothing of the inside shows. */
 import assert from "node:assert/strict";
-import { before, after, test, type TestContext } from "node:test";
-import { assertErrorReply, ask, serveTiny, type TinyServer } from "../helpers/tiny-server.ts";
+import { after, before, type TestContext, test } from "node:test";
+import { ask, assertErrorReply, serveTiny, type TinyServer } from "../helpers/tiny-server.ts";
 
 interface Fault {
   readonly what: string;

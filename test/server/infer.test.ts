@@ -8,20 +8,20 @@ import { agentName, type TinyPolicy } from "../helpers/tiny-models.ts";
 import { serveTiny } from "../helpers/tiny-server.ts";
 
 const MODES = ["merged", "stacked", "factored"] as const;
-const UNEQUAL = { observationSizes: [3, 5, 4], actionSizes: [2, 1, 3] };
+const UNEQUAL = { observationSizes: [3, 5, 4, 5], actionSizes: [2, 1, 3, 3] };
 
 for (const mode of MODES) {
   test(`${mode}: a team request, unequal agents`, async (context) => {
     const { policy, client } = await serveTiny(context, { mode, ...UNEQUAL });
     for (const environments of [1, 4, 1]) {
-      const observations = normals(environments * 3 * 5, environments);
+      const observations = normals(environments * 4 * 5, environments);
       const { outputs } = await client.infer("team", {
-        obs: floatTensor([environments, 3, 5], observations),
+        obs: floatTensor([environments, 4, 5], observations),
       });
       const { dims, data } = outputs["action"]!;
-      assert.deepEqual(dims, [environments, 3, 3]);
-      for (let row = 0; row < environments * 3; row++) {
-        const agent = row % 3;
+      assert.deepEqual(dims, [environments, 4, 3]);
+      for (let row = 0; row < environments * 4; row++) {
+        const agent = row % 4;
         const expected = action(policy, observations.subarray(row * 5), agent);
         assertClose(floats(data).subarray(row * 3, row * 3 + expected.length), expected);
       }
@@ -38,6 +38,12 @@ for (const mode of MODES) {
       assert.deepEqual(outputs["action"]!.dims, [tags.length, 3]);
       checkRows(policy, tags, observations, floats(outputs["action"]!.data));
     }
+    // Most agents absent: a factored model gathers these instead of padding groups.
+    const few = await client.infer("team", {
+      obs: floatTensor([1, 5], observations.slice(0, 5)),
+      agent: int32([2]),
+    });
+    checkRows(policy, [2], observations, floats(few.outputs["action"]!.data));
     const body = {
       inputs: [
         { name: "obs", datatype: "FP32", shape: [tags.length, 5], data: [...observations] },
@@ -51,7 +57,7 @@ for (const mode of MODES) {
 
   test(`${mode}: an agent as a model of its own, in its own sizes`, async (context) => {
     const { policy, client } = await serveTiny(context, { mode, ...UNEQUAL });
-    for (const agent of [0, 1, 2]) {
+    for (const agent of [0, 1, 2, 3]) {
       const own = policy.observationSizes[agent]!;
       const observations = normals(6 * own, agent);
       const { outputs, adapterVersions } = await client.infer(`team.${agentName(agent)}`, {
@@ -91,24 +97,24 @@ for (const mode of MODES) {
       mode,
       ...UNEQUAL,
       discrete: true,
-      actionSizes: [3, 2, 3],
+      actionSizes: [3, 2, 3, 2],
     });
-    const observations = normals(4 * 3 * 5, 8);
-    const obs = floatTensor([4, 3, 5], observations);
+    const observations = normals(4 * 4 * 5, 8);
+    const obs = floatTensor([4, 4, 5], observations);
     const open = await client.infer("team", { obs });
     const first = open.outputs["action"]!;
     assert.equal(first.dtype, "int64");
-    assert.deepEqual(first.dims, [4, 3, 1]);
-    const mask = new Float32Array(4 * 3 * 3).fill(1);
-    for (let row = 0; row < 12; row++) {
-      const logits = policy.logits(observations.subarray(row * 5), row % 3, policy.adapter(row % 3));
+    assert.deepEqual(first.dims, [4, 4, 1]);
+    const mask = new Float32Array(4 * 4 * 3).fill(1);
+    for (let row = 0; row < 16; row++) {
+      const logits = policy.logits(observations.subarray(row * 5), row % 4, policy.adapter(row % 4));
       const best = logits.indexOf(Math.max(...logits));
       assert.equal(Number(first.data[row]), best);
       mask[row * 3 + best] = 0;
     }
-    const { outputs } = await client.infer("team", { obs, action_mask: floatTensor([4, 3, 3], mask) });
-    for (let row = 0; row < 12; row++) {
-      const logits = policy.logits(observations.subarray(row * 5), row % 3, policy.adapter(row % 3));
+    const { outputs } = await client.infer("team", { obs, action_mask: floatTensor([4, 4, 3], mask) });
+    for (let row = 0; row < 16; row++) {
+      const logits = policy.logits(observations.subarray(row * 5), row % 4, policy.adapter(row % 4));
       logits[Number(first.data[row])] = Number.NEGATIVE_INFINITY;
       assert.equal(Number(outputs["action"]!.data[row]), logits.indexOf(Math.max(...logits)));
     }

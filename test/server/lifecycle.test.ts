@@ -10,7 +10,7 @@ import { RateMeter } from "../../server/rate-meter.ts";
 import { type ErrorCode, LorasaError } from "../../src/base/errors.ts";
 import { temporaryFolder } from "../helpers/temporary-folder.ts";
 import { writeTinyRepository } from "../helpers/tiny-models.ts";
-import { ask, assertErrorReply, serveTiny } from "../helpers/tiny-server.ts";
+import { ask, serveTiny } from "../helpers/tiny-server.ts";
 
 test("a port that is taken", async (context) => {
   const { url, repository } = await serveTiny(context, { mode: "stacked" });
@@ -125,7 +125,7 @@ const DAMAGES: readonly Damage[] = [
   {
     what: "other sizes than the graph's",
     code: "LORASA_GRAPH",
-    message: /team, team graph, obs: expected rows of 4, received \[2, E, 3\]/,
+    message: /team, team graph, obs: expected float32 \[2, any, 4\], received float32 \[2, E, 3\]/,
     damage: (folder) => edit(folder, '"observationSize": 3', '"observationSize": 4'),
   },
   {
@@ -219,6 +219,9 @@ test("rates are averages over ten whole seconds", () => {
   nowMs = 10_900;
   assert.deepEqual(meter.perSecond(), { requests: 2.1, rows: 6.1 });
   nowMs = 11_000;
+  assert.deepEqual(meter.perSecond(), { requests: 0.1, rows: 0.1 });
+  meter.count(1);
+  nowMs = 12_000;
   assert.deepEqual(meter.perSecond(), { requests: 0.1, rows: 0.1 });
   nowMs = 100_000;
   assert.deepEqual(meter.perSecond(), { requests: 0, rows: 0 });

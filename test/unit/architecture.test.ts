@@ -23,6 +23,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "src/optim",
     "src/runtime",
     "src/envs",
+    "src/checkpoint",
     "models",
   ],
   "src/checkpoint": ["src/base"],

@@ -1,0 +1,95 @@
+/** A comparison as a table on the terminal, as the JSON of its contract and as a page. Not how it was measured. */
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { diskError, writeFileAtomic } from "../../base/files.ts";
+import { formatBytes, formatCount, formatMicroseconds } from "../../base/format.ts";
+import { type Table, terminalTable } from "../../report/table.ts";
+import { fastestModes } from "./advice.ts";
+import type { CompareResult } from "./compare-team.ts";
+import { comparePage } from "./page.ts";
+import type { CompareRow } from "./summary.ts";
+
+export interface CompareFiles {
+  readonly json: string;
+  readonly report: string;
+}
+
+/**
+ * Writes `compare.json` and `report.html` into a folder, made when it does not exist.
+ * @param command what does it again, for the page.
+ * @throws LORASA_DISK.
+ */
+export async function writeComparison(
+  result: CompareResult,
+  directory: string,
+  command?: string,
+): Promise<CompareFiles> {
+  const files = { json: join(directory, "compare.json"), report: join(directory, "report.html") };
+  const page = await comparePage(result, command);
+  try {
+    mkdirSync(directory, { recursive: true });
+  } catch (cause) {
+    throw diskError(`writing ${directory}`, cause);
+  }
+  writeFileAtomic(files.json, `${JSON.stringify(compareJson(result), null, 2)}\n`);
+  writeFileAtomic(files.report, page);
+  return files;
+}
+
+/** What `--json` prints and `compare.json` holds; the advice in one text. */
+export function compareJson(result: CompareResult): object {
+  const { maxAbsDiff, rows, advice, ...more } = result;
+  return { maxAbsDiff, rows, advice: [advice.headline, ...advice.reasons].join(" "), ...more };
+}
+
+/** The table and the advice. */
+export function compareText({ rows, advice, maxAbsDiff }: CompareResult): string {
+  return [
+    `every mode gives the same actions: at most ${maxAbsDiff.toExponential(1)} apart`,
+    "",
+    terminalTable(resultTable(rows)),
+    advice.headline,
+    ...advice.reasons.map((reason) => `- ${reason}`),
+  ].join("\n");
+}
+
+/** All measured rows, the fastest of each size marked. */
+export function resultTable(rows: readonly CompareRow[]): Table {
+  return {
+    columns: [
+      { title: "agents" },
+      { title: "rows" },
+      { title: "mode" },
+      { title: "p50", format: formatMicroseconds },
+      { title: "p99", format: formatMicroseconds },
+      { title: "actions/s", format: formatCount },
+      { title: "memory", format: formatBytes },
+      { title: "create", format: milliseconds },
+      { title: "swap", format: milliseconds },
+    ],
+    rows: rows.map((row) => [
+      row.agents,
+      row.rows,
+      row.mode,
+      row.p50Us,
+      row.p99Us,
+      row.actionsPerSecond,
+      row.residentBytes,
+      row.createMs,
+      row.swapMs,
+    ]),
+    strong: [...rows.keys()].filter((index) => isFastest(rows[index]!, rows)),
+  };
+}
+
+function isFastest(row: CompareRow, rows: readonly CompareRow[]): boolean {
+  return fastestModes(rows.filter((other) => sameSize(other, row)))[0] === row;
+}
+
+function sameSize(a: CompareRow, b: CompareRow): boolean {
+  return a.agents === b.agents && a.rows === b.rows;
+}
+
+function milliseconds(value: number): string {
+  return formatMicroseconds(value * 1e3);
+}

@@ -1,0 +1,164 @@
+/** Games of a few steps that are learnt in seconds or not at all: a wrong sign anywhere in training fails here. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { mean } from "../../src/base/statistics.ts";
+import { createRuntime } from "../../src/runtime/onnxruntime.ts";
+import { switchStep, type TrainConfig } from "../../src/training/config.ts";
+import { evaluate } from "../../src/training/evaluation.ts";
+import { defaultConfig } from "../../src/training/presets.ts";
+import { Trainer } from "../../src/training/trainer.ts";
+import { type FakeTask, fakeVectorEnv, type Moment } from "../helpers/fake-vector-env.ts";
+
+const runtime = createRuntime();
+const LENGTH = 5;
+
+/** −1 or 1, as if by chance. */
+function coin({ env, episode, step, seed }: Moment): number {
+  let hash =
+    Math.imul(env + 1, 0x9e3779b1) ^
+    Math.imul(episode + 1, 0x85ebca6b) ^
+    Math.imul(step + seed + 1, 0xc2b2ae35);
+  hash = Math.imul(hash ^ (hash >>> 15), 0x2c1b3c6d);
+  return ((hash ^ (hash >>> 13)) & 1) === 0 ? -1 : 1;
+}
+
+/**
+ * Both agents see the same coin; agent 0 is to answer with it and agent 1 with its opposite, for at most 1 a step.
+ * Who answers alike gets 0.64 a step at best (continuous, 0.6 asked for) or 0.5 (choices).
+ */
+function opposites(discrete: boolean): FakeTask {
+  const wanted = (moment: Moment, agent: number): number => (agent === 0 ? 1 : -1) * coin(moment);
+  return {
+    agents: 2,
+    observationSize: 2,
+    stateSize: 2,
+    actionSpace: discrete
+      ? { kind: "discrete", count: 3 }
+      : { kind: "continuous", size: 1, low: -1, high: 1 },
+    observation: (moment) => [coin(moment), 1],
+    state: (moment) => [coin(moment), 1],
+    // The middle choice is never right, and sometimes not there.
+    ...(discrete && { actionMask: ({ step }) => [1, step % 2, 1] }),
+    step: (moment, actions) => {
+      const earned = actions.map(([action], agent) =>
+        discrete
+          ? Number(action! - 1 === wanted(moment, agent))
+          : 1 - (action! - 0.6 * wanted(moment, agent)) ** 2,
+      );
+      return { reward: mean(earned), terminated: moment.step === LENGTH - 1 };
+    },
+  };
+}
+
+/** The coin is shown at the first step alone and asked for at the last. */
+const recall: FakeTask = {
+  ...opposites(true),
+  agents: 1,
+  observation: (moment) => (moment.step === 0 ? [coin(moment), 1] : [0, -1]),
+  state: (moment) => [moment.step, 1],
+  actionMask: () => [1, 0, 1],
+  step: (moment, [action]) => {
+    const last = moment.step === LENGTH - 1;
+    return { reward: last && action![0]! - 1 === coin({ ...moment, step: 0 }) ? 1 : 0, terminated: last };
+  },
+};
+
+function configOf(change: Partial<TrainConfig>): TrainConfig {
+  return {
+    ...defaultConfig("test/Fake", 8000),
+    sharing: "ps",
+    envs: 8,
+    rolloutLength: 25,
+    chunkLength: LENGTH,
+    epochs: 5,
+    criticEpochs: 5,
+    learningRate: 5e-3,
+    criticLearningRate: 5e-3,
+    hidden: [16],
+    critic: "team",
+    distribution: "gaussian",
+    standardise: false,
+    featureNorm: false,
+    recurrent: false,
+    rank: 4,
+    alpha: 4,
+    ...change,
+  };
+}
+
+interface Learnt {
+  /** Mean returns of deterministic episodes: untrained, when phase one ends, and in the end. */
+  readonly before: number;
+  readonly shared: number;
+  readonly after: number;
+  /** How much of the returns the critic explained last. */
+  readonly explained: number;
+}
+
+async function learn(task: FakeTask, change: Partial<TrainConfig>): Promise<Learnt> {
+  const config = configOf(change);
+  const vectorEnv = fakeVectorEnv(task, { envs: config.envs });
+  const trainer = new Trainer({ config, runtime, vectorEnv, criticThread: false });
+  const before = play(trainer, task);
+  let explained = Number.NaN;
+  const trainTo = async (step: number): Promise<number> => {
+    while (trainer.envSteps < step) explained = (await trainer.iterate()).figures.explainedVariance;
+    return play(trainer, task);
+  };
+  const shared = await trainTo(switchStep(config));
+  const after = await trainTo(config.steps);
+  await trainer.close();
+  return { before, shared, after, explained };
+}
+
+function play(trainer: Trainer, task: FakeTask): number {
+  const vectorEnv = fakeVectorEnv(task, { envs: 8, groups: 1 });
+  const episodes = evaluate(trainer.team, { runtime, vectorEnv, episodes: 64, seed: 99 });
+  return mean(episodes.map((episode) => episode.return));
+}
+
+const CONTINUOUS: Readonly<Record<string, Partial<TrainConfig>>> = {
+  "diagonal Gaussian": {},
+  "squashed Gaussian, ratios a dimension": { distribution: "squashed-gaussian", ratio: "per-dimension" },
+  "recurrent, a value an agent": { recurrent: true, critic: "agent", steps: 12_000 },
+  "networks apart and no id": { sharing: "nps", agentId: false },
+};
+
+for (const [name, change] of Object.entries(CONTINUOUS)) {
+  test(`agents that know who they are learn opposite actions: ${name}`, async () => {
+    const { before, after } = await learn(opposites(false), change);
+    assert.ok(before < 3.5, `starts at ${before}`);
+    assert.ok(after > 4.75, `ends at ${after}`);
+  });
+}
+
+for (const sharing of ["ps", "nps"] as const) {
+  test(`agents that know who they are learn opposite choices, ${sharing}`, async () => {
+    const { before, after } = await learn(opposites(true), { sharing, agentId: sharing === "ps" });
+    assert.ok(before < 3.5, `starts at ${before}`);
+    assert.equal(after, 5);
+  });
+}
+
+for (const discrete of [false, true]) {
+  const what = discrete ? "choices" : "continuous actions";
+  test(`agents alike cannot answer differently until they have adapters: ${what}`, async () => {
+    const lorasa = { agentId: false, sharing: "lorasa", switchAt: 0.4 } as const;
+    const { shared, after } = await learn(opposites(discrete), lorasa);
+    // The best that answering alike is worth, and no more.
+    assert.ok(shared <= (discrete ? 2.5 : 3.2) + 1e-6, `alike, they earn ${shared}`);
+    assert.ok(after > 4.75, `with adapters they earn ${after}`);
+  });
+}
+
+test("a recurrent policy recalls the first observation at the last step, and its critic knows it", async () => {
+  const { before, after, explained } = await learn(recall, { recurrent: true, steps: 16_000 });
+  assert.ok(before < 0.7, `starts at ${before}`);
+  assert.equal(after, 1);
+  assert.ok(explained > 0.9, `the critic explains ${explained}`);
+});
+
+test("a policy without memory does not", async () => {
+  const { after } = await learn(recall, {});
+  assert.ok(after < 0.7, `ends at ${after}`);
+});

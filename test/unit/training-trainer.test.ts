@@ -1,0 +1,180 @@
+/** The training loop on a task without a simulator: phases, seeds, threads, saved states. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { createRuntime } from "../../src/runtime/onnxruntime.ts";
+import { sharingAt, switchStep, type TrainConfig } from "../../src/training/config.ts";
+import { actingWeights } from "../../src/training/evaluation.ts";
+import { Trainer, type TrainerState } from "../../src/training/trainer.ts";
+import { type FakeTask, fakeVectorEnv } from "../helpers/fake-vector-env.ts";
+import { tinyConfig } from "../helpers/tiny-run.ts";
+
+/** Two agents paid for actions near a number that moves with what they see; episodes of 7 to 10 steps. */
+function chase(discrete: boolean): FakeTask {
+  const target = ({ env, episode, step }: { env: number; episode: number; step: number }): number =>
+    Math.sin(env + 3 * episode + 0.5 * step);
+  return {
+    agents: 2,
+    observationSize: 3,
+    stateSize: 4,
+    actionSpace: discrete
+      ? { kind: "discrete", count: 3 }
+      : { kind: "continuous", size: 2, low: -1, high: 1 },
+    observation: (moment, agent) => [target(moment), moment.memory, agent],
+    state: (moment) => [target(moment), moment.memory, 1, -1],
+    actionMask: ({ step }, agent) => [1, 1, (step + agent) % 2],
+    active: ({ step }, agent) => agent === 0 || step < 5,
+    step: (moment, actions) => ({
+      reward: -((actions[0]![0]! - target(moment)) ** 2) + actions[1]![0]!,
+      memory: 0.9 * moment.memory + 0.1 * actions[1]![0]!,
+      terminated: moment.step === 6 && moment.env % 2 === 0,
+      truncated: moment.step === 9,
+    }),
+  };
+}
+
+interface Run {
+  readonly trainer: Trainer;
+  readonly weights: Float32Array[];
+}
+
+async function start(config: TrainConfig, options: { discrete?: boolean; criticThread?: boolean } = {}) {
+  const vectorEnv = fakeVectorEnv(chase(options.discrete ?? false), { envs: config.envs });
+  const { criticThread = false } = options;
+  return new Trainer({ config, runtime: createRuntime(), vectorEnv, criticThread });
+}
+
+/** Trains to the end; what acts after each iteration. */
+async function finish(trainer: Trainer): Promise<Run> {
+  const weights: Float32Array[] = [];
+  while (!trainer.done) {
+    const report = await trainer.iterate();
+    for (const [name, value] of Object.entries(report.figures))
+      assert.ok(Number.isFinite(value), `${name} is ${value} at step ${report.envSteps}`);
+    weights.push(actingWeights(createRuntime(), trainer.team).slice());
+  }
+  return { trainer, weights };
+}
+
+const CONFIGS: Readonly<Record<string, Partial<TrainConfig>>> = {
+  "recurrent, a value an agent": {},
+  "feed-forward, one value, bootstrapped time limits, two minibatches": {
+    recurrent: false,
+    critic: "team",
+    timeLimit: "bootstrap",
+    minibatches: 2,
+    learningRateDecay: true,
+    ratio: "per-dimension",
+  },
+  "networks apart": { sharing: "nps", entropyCoefficient: 0.01, distribution: "gaussian" },
+};
+
+for (const [name, change] of Object.entries(CONFIGS)) {
+  for (const discrete of [false, true]) {
+    test(`the same seed trains the same bits, another seed others: ${name}, ${discrete ? "choices" : "continuous"}`, async () => {
+      const config = tinyConfig({ ...change, steps: 320 });
+      const runs = [config, config, { ...config, seed: 2 }].map(async (own) => {
+        const { trainer, weights } = await finish(await start(own, { discrete }));
+        await trainer.close();
+        return weights;
+      });
+      const [first, again, other] = await Promise.all(runs);
+      assert.deepEqual(again, first);
+      assert.notDeepEqual(other!.at(-1), first!.at(-1));
+      assert.notDeepEqual(first!.at(-1), first![0], "it learns");
+    });
+  }
+}
+
+test("the critic's own thread changes no number", async () => {
+  const config = tinyConfig({ steps: 320 });
+  const trained = [];
+  for (const criticThread of [false, true]) {
+    const { trainer } = await finish(await start(config, { criticThread }));
+    trained.push(await trainer.state());
+    await trainer.close();
+  }
+  assert.deepEqual(trained[1], trained[0]);
+});
+
+test("adapters start at the switch as the shared policy, and the backbone stays bit for bit", async () => {
+  const trainer = await start(tinyConfig({ switchAt: 0.5 }));
+  while (trainer.phase === "shared" && trainer.envSteps < switchStep(trainer.config)) await trainer.iterate();
+  const shared = trainer.team.backbone.slice();
+  const critic = trainer.critic.parameters.slice();
+  await trainer.iterate();
+  assert.equal(trainer.phase, "adapters");
+  assert.deepEqual(trainer.team.backbone, shared);
+  assert.notDeepEqual(trainer.critic.parameters, critic, "the critic goes on");
+  const adapters = trainer.team.adapters!.slice();
+  await finish(trainer);
+  assert.deepEqual(trainer.team.backbone, shared);
+  assert.notDeepEqual(trainer.team.adapters, adapters, "the adapters learn");
+  const acting = actingWeights(createRuntime(), trainer.team);
+  const [own, other] = [acting.subarray(0, shared.length), acting.subarray(shared.length)];
+  assert.notDeepEqual(own, other, "the agents come to differ");
+  const layout = trainer.team.parameters.backbone;
+  for (const { name } of layout.specs.filter((spec) => /bias|norm/.test(spec.name))) {
+    for (const agent of [0, 1])
+      assert.deepEqual(layout.view(acting, name, agent).data, layout.view(shared, name).data, name);
+  }
+  await trainer.close();
+});
+
+test("the first rollout of adapters is drawn from the shared policy", async () => {
+  const config = tinyConfig({ switchAt: 160, learningRate: 1e-9, criticLearningRate: 1e-9 });
+  const adapters = await start(config);
+  const shared = await start({ ...config, sharing: "ps" });
+  for (let iteration = 0; iteration < 3; iteration++) {
+    const [a, b] = [await adapters.iterate(), await shared.iterate()];
+    assert.equal(a.phase, iteration < 2 ? "shared" : "adapters");
+    assert.deepEqual(
+      a.episodes.map(({ length }) => length),
+      b.episodes.map(({ length }) => length),
+    );
+    for (const [index, episode] of a.episodes.entries())
+      assert.ok(Math.abs(episode.return - b.episodes[index]!.return) < 1e-4);
+  }
+  await adapters.close();
+  await shared.close();
+});
+
+for (const iterations of [1, 3, 4]) {
+  test(`a run saved after ${iterations} of 6 iterations goes on as if it had not stopped`, async () => {
+    const config = tinyConfig({ switchAt: 0.5, minibatches: 2 });
+    const whole = await start(config);
+    const parts = await start(config);
+    for (let iteration = 0; iteration < iterations; iteration++) {
+      await whole.iterate();
+      await parts.iterate();
+    }
+    // Through structured cloning, as through a file: nothing is shared with the run that saved it.
+    const saved = structuredClone(await parts.state()) as TrainerState;
+    const { phase } = parts;
+    await parts.close();
+    const resumed = await start(config);
+    await resumed.restore(saved, phase);
+    assert.deepEqual(await resumed.state(), saved);
+    await finish(whole);
+    await finish(resumed);
+    assert.equal(resumed.phase, "adapters");
+    assert.deepEqual(await resumed.state(), await whole.state());
+    await whole.close();
+    await resumed.close();
+  });
+}
+
+test("the switch is a whole number of rollouts, within the run", () => {
+  const at = (switchAt: number, steps = 480): number => switchStep(tinyConfig({ steps, switchAt }));
+  assert.equal(at(0.5), 240);
+  assert.equal(at(0.4), 160, "192 steps are nearer to two rollouts than to three");
+  assert.equal(at(0.45), 240, "216 steps are nearer to three");
+  assert.equal(at(1), 480);
+  assert.equal(at(100), 80);
+  assert.equal(at(1e9), 480);
+  assert.equal(at(1e-9), 0);
+  assert.equal(switchStep(tinyConfig({ sharing: "ps" })), 480);
+  const config = tinyConfig();
+  assert.equal(sharingAt(config, 239).kind, "shared");
+  assert.equal(sharingAt(config, 240).kind, "low-rank");
+  assert.equal(sharingAt({ ...config, sharing: "nps" }, 0).kind, "individual");
+});
