@@ -190,16 +190,7 @@ interface Findings {
 
 function summary({ out, trained, exports, served, comparison, seconds }: Findings): CommandAnswer {
   const { untrained } = trained;
-  const json = {
-    out,
-    untrained,
-    ...trained,
-    exports,
-    served,
-    advice: comparison.advice,
-    maxAbsDiff: comparison.maxAbsDiff,
-    seconds,
-  };
+  const json = { out, trained, exports, served, comparison: compareJson(comparison), seconds };
   const text = [
     "",
     `Done in ${formatDuration(seconds)}. The return rose from ${untrained.toFixed(0)} to ${trained.return.mean.toFixed(0)}; merged, stacked and`,

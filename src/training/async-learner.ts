@@ -120,8 +120,10 @@ class ThreadLearner implements AsyncLearner {
   #receive(answer: LearnerAnswer): void {
     const waiting = this.#waiting;
     this.#waiting = undefined;
-    if (answer.error !== undefined)
-      return waiting?.reject(new LorasaError("LORASA_GRAPH", { asked: "training", received: answer.error }));
+    if (answer.error !== undefined) {
+      waiting?.reject(new LorasaError("LORASA_GRAPH", { asked: "training", received: answer.error }));
+      return;
+    }
     this.parameters.set(answer.parameters);
     for (const [name, data] of Object.entries(answer.carried)) this.#carried[name]!.set(data);
     waiting?.resolve(answer);

@@ -78,6 +78,7 @@ class TrainRun {
   readonly #phases: PhaseResult[];
   #evaluationEnv: VectorEnv | undefined;
   #recent: number[];
+  #lastReturns: readonly number[] = [];
   #secondsBefore: number;
   readonly #stepsBefore: number;
   readonly #started = performance.now();
@@ -145,8 +146,11 @@ class TrainRun {
       if (config.sharing === "lorasa" && report.envSteps === switchStep(config)) await this.#endShared();
       else if (crossed(before, report.envSteps, config.saveEvery)) await this.#save("checkpoint");
     }
+    const interrupted = !this.#trainer.done;
+    const finished = this.#phases.at(-1)?.envSteps === this.#trainer.envSteps;
+    if (!interrupted && !finished) await this.#endPhase();
     await this.#save("checkpoint");
-    return this.#result(signal?.aborted ?? false);
+    return this.#result(interrupted);
   }
 
   async close(): Promise<void> {
@@ -190,6 +194,7 @@ class TrainRun {
   async #endPhase(): Promise<PhaseResult> {
     const returns = (await this.#evaluate()).map((episode) => episode.return);
     const result = { phase: this.#trainer.phase, envSteps: this.#trainer.envSteps, return: mean(returns) };
+    this.#lastReturns = returns;
     this.#phases.push(result);
     return result;
   }
@@ -224,17 +229,15 @@ class TrainRun {
     });
   }
 
-  async #result(interrupted: boolean): Promise<TrainResult> {
+  #result(interrupted: boolean): TrainResult {
     const seconds = (performance.now() - this.#started) / 1000;
-    const steps = this.#trainer.envSteps - this.#stepsBefore;
-    const returns = interrupted ? this.#recent : (await this.#evaluate()).map((episode) => episode.return);
-    const last = { phase: this.#trainer.phase, envSteps: this.#trainer.envSteps, return: mean(returns) };
+    const returns = interrupted ? this.#recent : this.#lastReturns;
     return {
       checkpoint: join(this.#options.directory, "checkpoint"),
       envSteps: this.#trainer.envSteps,
-      envStepsPerSecond: steps / seconds,
+      envStepsPerSecond: (this.#trainer.envSteps - this.#stepsBefore) / seconds,
       return: { mean: mean(returns), std: standardDeviation(returns) },
-      phases: [...this.#phases, last],
+      phases: this.#phases,
       interrupted,
     };
   }

@@ -8,7 +8,7 @@ import type { Table } from "../../report/table.ts";
 import { fastestModes } from "./advice.ts";
 import type { CompareResult } from "./compare-team.ts";
 import { MODES, type Mode } from "./contract.ts";
-import { resultTable } from "./report.ts";
+import { resultTable } from "./result-table.ts";
 import type { CompareRow } from "./summary.ts";
 
 const MODE_MEANINGS = {

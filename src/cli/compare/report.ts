@@ -2,12 +2,10 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { diskError, writeFileAtomic } from "../../base/files.ts";
-import { formatBytes, formatCount, formatMicroseconds } from "../../base/format.ts";
-import { type Table, terminalTable } from "../../report/table.ts";
-import { fastestModes } from "./advice.ts";
+import { terminalTable } from "../../report/table.ts";
 import type { CompareResult } from "./compare-team.ts";
 import { comparePage } from "./page.ts";
-import type { CompareRow } from "./summary.ts";
+import { resultTable } from "./result-table.ts";
 
 export interface CompareFiles {
   readonly json: string;
@@ -51,45 +49,4 @@ export function compareText({ rows, advice, maxAbsDiff }: CompareResult): string
     advice.headline,
     ...advice.reasons.map((reason) => `- ${reason}`),
   ].join("\n");
-}
-
-/** All measured rows, the fastest of each size marked. */
-export function resultTable(rows: readonly CompareRow[]): Table {
-  return {
-    columns: [
-      { title: "agents" },
-      { title: "rows" },
-      { title: "mode" },
-      { title: "p50", format: formatMicroseconds },
-      { title: "p99", format: formatMicroseconds },
-      { title: "actions/s", format: formatCount },
-      { title: "memory", format: formatBytes },
-      { title: "create", format: milliseconds },
-      { title: "swap", format: milliseconds },
-    ],
-    rows: rows.map((row) => [
-      row.agents,
-      row.rows,
-      row.mode,
-      row.p50Us,
-      row.p99Us,
-      row.actionsPerSecond,
-      row.residentBytes,
-      row.createMs,
-      row.swapMs,
-    ]),
-    strong: [...rows.keys()].filter((index) => isFastest(rows[index]!, rows)),
-  };
-}
-
-function isFastest(row: CompareRow, rows: readonly CompareRow[]): boolean {
-  return fastestModes(rows.filter((other) => sameSize(other, row)))[0] === row;
-}
-
-function sameSize(a: CompareRow, b: CompareRow): boolean {
-  return a.agents === b.agents && a.rows === b.rows;
-}
-
-function milliseconds(value: number): string {
-  return formatMicroseconds(value * 1e3);
 }
