@@ -5,7 +5,7 @@
  * Letters: N agents, P numbers of the backbone, Q of one adapter.
  */
 
-import { LorasaError, suggestion } from "../src/base/errors.ts";
+import { LorasaError } from "../src/base/errors.ts";
 import { type FloatTensor, floatTensor } from "../src/base/tensor.ts";
 import { isVector } from "./adapters.ts";
 import type { ActorConfig } from "./networks.ts";
@@ -42,14 +42,6 @@ export interface TeamAdapterLayer {
   /** float32 [in, rank] and [rank, out]. */
   readonly loraA: FloatTensor;
   readonly loraB: FloatTensor;
-}
-
-/** Index of an agent. @throws LORASA_UNKNOWN_AGENT. */
-export function agentIndex(team: Pick<Team, "agents">, name: string): number {
-  const names = team.agents.map((agent) => agent.name);
-  const index = names.indexOf(name);
-  if (index >= 0) return index;
-  throw new LorasaError("LORASA_UNKNOWN_AGENT", { asked: `agent ${name}`, mend: suggestion(name, names) });
 }
 
 /** Layers that have an adapter, as files and manifests describe them. */

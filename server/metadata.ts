@@ -1,14 +1,14 @@
 /** What the server and its models say of themselves, in the protocol's words. */
+import { VERSION } from "../src/base/version.ts";
 import type { Endpoint } from "./engine/policy-model.ts";
 
 /** Only what is implemented: clients switch features on by these. */
 const EXTENSIONS = ["binary_tensor_data", "parameters", "lora_adapters"];
 
 export const SERVER_NAME = "lorasa";
-export const SERVER_VERSION = "0.1.0";
 
 export function serverMetadata(): object {
-  return { name: SERVER_NAME, version: SERVER_VERSION, extensions: EXTENSIONS };
+  return { name: SERVER_NAME, version: VERSION, extensions: EXTENSIONS };
 }
 
 /** Shapes with −1 where a size varies; facts of ours under `properties`. */

@@ -1,7 +1,9 @@
 /** The page at `/`: models, adapters, versions and request rates, as HTML without scripts or outside requests. */
+
+import { VERSION } from "../src/base/version.ts";
 import type { PolicyModel } from "./engine/policy-model.ts";
 import type { ServerContext } from "./handler.ts";
-import { SERVER_NAME, SERVER_VERSION } from "./metadata.ts";
+import { SERVER_NAME } from "./metadata.ts";
 
 const STYLE = `
 :root { color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif; }
@@ -17,7 +19,7 @@ export function renderStatusPage(context: ServerContext): string {
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>${SERVER_NAME}</title>
 <meta name="viewport" content="width=device-width"><meta http-equiv="refresh" content="5"><style>${STYLE}</style></head>
-<body><h1>${SERVER_NAME} ${SERVER_VERSION}</h1>
+<body><h1>${SERVER_NAME} ${VERSION}</h1>
 <p>${context.isReady() ? '<span class="ready">ready</span>' : '<span class="unavailable">not ready</span>'},
 ${models.length} model${models.length === 1 ? "" : "s"}. Prometheus: <a href="metrics">/metrics</a>.</p>
 ${models.map((model) => renderModel(model, context)).join("\n")}

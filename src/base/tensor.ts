@@ -82,14 +82,3 @@ export function firstNonFinite(data: ArrayLike<number>): number {
   for (let i = 0; i < data.length; i++) if (!Number.isFinite(data[i]!)) return i;
   return -1;
 }
-
-/** Largest |a−b|; NaN anywhere gives NaN. Both have the same length. */
-export function maxAbsDiff(a: ArrayLike<number>, b: ArrayLike<number>): number {
-  let largest = 0;
-  for (let i = 0; i < a.length; i++) {
-    const difference = Math.abs(a[i]! - b[i]!);
-    if (!(difference <= largest)) largest = difference;
-    if (Number.isNaN(difference)) return Number.NaN;
-  }
-  return largest;
-}

@@ -84,8 +84,5 @@ export interface Env {
   close(): void;
 }
 
-/** Makes an environment of a name such as `mujoco/HalfCheetah-2x3`; asynchronous as simulators load code. */
-export type EnvFactory = (name: string, options: EnvOptions) => Promise<Env>;
-
 /** Options that any task may read; a task refuses one that it does not know. */
 export type EnvOptions = Readonly<Record<string, string | number | boolean>>;

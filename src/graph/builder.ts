@@ -2,8 +2,8 @@
  * Builds a graph: one method an operator, checked and shaped as it is called. Gradients, layers and losses are
  * functions over it in other folders.
  */
-import { DTYPES, type DType, elementCount, type HostTensor } from "../base/tensor.ts";
-import type { Dim, OnnxAttribute, Shape } from "../onnx/model.ts";
+import { DTYPES, type DType, type HostTensor } from "../base/tensor.ts";
+import type { OnnxAttribute, Shape } from "../onnx/model.ts";
 import { CAST_TYPES, OPS, type OpName, type OpSpec } from "./ops.ts";
 import { fixedSize, graphError, type Node, normaliseAxis, sameShape, type Value } from "./value.ts";
 
@@ -314,9 +314,4 @@ function tagged(name: string, spec: OpSpec, attributes: AttributeValues): Record
       return [key, { [kind]: value } as unknown as OnnxAttribute];
     }),
   );
-}
-
-/** Elements of a constant or fixed shape. */
-export function sizeOf(shape: readonly Dim[]): number {
-  return elementCount(shape.map((size) => fixedSize(size, "size")));
 }

@@ -16,9 +16,6 @@ import { clippedValueLoss } from "./losses.ts";
 import { type BatchShape, optimizerInputs, recurrentInputs, trainStep } from "./step-graph.ts";
 import { normaliseGraph, updateValueNormGraph } from "./value-norm-graph.ts";
 
-/** Scalars of the `metrics` output, in order. */
-export const CRITIC_METRICS = ["valueLoss"] as const;
-
 export interface CriticStepConfig extends BatchShape {
   readonly critic: CriticConfig;
   readonly layout: ParameterLayout;

@@ -63,7 +63,7 @@ interface Plan {
   readonly measureMs: number;
 }
 
-const FULL = { agents: [8, 27, 64], rows: [1, 8, 64], rounds: 5, warmUpMs: 15, measureMs: 60 };
+const FULL = { agents: [8, 27, 64], rows: [1, 8, 64], rounds: 5, warmUpMs: 10, measureMs: 50 };
 const QUICK = { agents: [8, 27], rows: [1, 16], rounds: 3, warmUpMs: 5, measureMs: 15 };
 /** Of the numbers that synthetic agents are moved by. */
 const SEED = 3;
