@@ -94,7 +94,10 @@ function openGraphs(
 }
 
 function openGraph(file: GraphFile, files: GraphFiles, { runtime, threads }: LoadOptions): BoundGraph {
-  const session = runtime.createSession(graphBytes(file.what, file.path, files), { threads });
+  const session = runtime.createSession(graphBytes(file.what, file.path, files), {
+    threads,
+    untrusted: true,
+  });
   try {
     return new BoundGraph(session, file);
   } catch (error) {

@@ -21,6 +21,7 @@ const program = new Command("lorasa")
   .showHelpAfterError("(add --help for the flags and examples)");
 
 for (const command of [
+  quickstartCommand(),
   trainCommand(),
   evaluateCommand(),
   exportCommand(),
@@ -29,7 +30,6 @@ for (const command of [
   adapterCommand(),
   compareCommand(),
   inspectCommand(),
-  quickstartCommand(),
 ])
   program.addCommand(command);
 

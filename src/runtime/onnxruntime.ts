@@ -9,6 +9,7 @@ import { createRequire } from "node:module";
 import { type Env, Tensor } from "onnxruntime-common";
 import { LorasaError } from "../base/errors.ts";
 import { DTYPES, type DType, type HostTensor, type TensorData } from "../base/tensor.ts";
+import { decodeModel } from "../onnx/decode.ts";
 import { checkFeeds, checkFetches } from "./check.ts";
 import {
   type BoundRun,
@@ -151,6 +152,8 @@ class OnnxSession implements Session {
 
 function loadSession(model: Uint8Array, options: SessionOptions): NativeSession {
   const device = options.device ?? "cpu";
+  // ONNX Runtime opens the files that external data names: graphs of others are read here first.
+  if (options.untrusted) decodeModel(model, "graph");
   const { binding } = loadNative();
   const session = new binding.InferenceSession();
   const settings = {
@@ -161,7 +164,6 @@ function loadSession(model: Uint8Array, options: SessionOptions): NativeSession 
     logSeverityLevel: 4,
     // Spinning threads would take the core that the simulators need.
     extra: {
-      optimization: { disable_specified_optimizers: "MatMulAddFusion" },
       session: { intra_op: { allow_spinning: (options.threads ?? 1) > 1 ? "1" : "0" } },
     },
     ...(options.profilePrefix && { enableProfiling: true, profileFilePrefix: options.profilePrefix }),

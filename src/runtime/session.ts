@@ -29,6 +29,8 @@ export interface SessionOptions {
   readonly device?: Device;
   /** Threads inside an operator. Default 1. */
   readonly threads?: number;
+  /** Decodes the graph first and refuses external data, subgraphs and other operator sets: for files of others. */
+  readonly untrusted?: boolean;
   /** Names of outputs that stay on the device. */
   readonly residentOutputs?: readonly string[];
   /** Writes ONNX Runtime's profile of every node to files that start so. */

@@ -10,6 +10,7 @@ import { join } from "node:path";
 import { LorasaError } from "../base/errors.ts";
 import { diskError } from "../base/files.ts";
 import { mean, standardDeviation } from "../base/statistics.ts";
+import { envSpec } from "../envs/registry.ts";
 import { createVectorEnv } from "../envs/vector.ts";
 import type { VectorEnv } from "../envs/vector-contract.ts";
 import type { Runtime } from "../runtime/session.ts";
@@ -86,6 +87,8 @@ class TrainRun {
   static async start(options: TrainRunOptions): Promise<TrainRun> {
     const { config, directory, runtime, onNote } = options;
     const checkpoint = join(directory, "checkpoint");
+    // An unknown task is refused before a folder is made for it.
+    envSpec(config.env, config.envOptions);
     const loaded = openRun(options, checkpoint);
     const vectorEnv = await createVectorEnv({
       name: config.env,

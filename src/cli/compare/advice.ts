@@ -79,8 +79,11 @@ function winnersReason(rows: readonly CompareRow[]): string | undefined {
   return `Fastest of the ${sizes.length} sizes measured, or level with it (agents × rows): ${parts.join(", ")}.`;
 }
 
+/** Of the largest team with the fewest rows: there the weights and sessions are most of it. */
 function memoryReason(rows: readonly CompareRow[]): string | undefined {
-  const most = largest(rows.filter(({ mode }) => mode !== "rows"));
+  const team = rows.filter(({ mode }) => mode !== "rows");
+  const agents = Math.max(...team.map((row) => row.agents));
+  const most = bySize(team.filter((row) => row.agents === agents))[0] ?? [];
   if (most.length < 2) return undefined;
   const sorted = most.toSorted((a, b) => a.residentBytes - b.residentBytes);
   const parts = sorted.map(
@@ -100,21 +103,16 @@ function swapReason(rows: readonly CompareRow[]): string | undefined {
 }
 
 function scatteredReason(rows: readonly CompareRow[]): string | undefined {
-  const most = largest(rows);
-  const grouped = most.find(({ mode }) => mode === "factored");
-  const scattered = most.find(({ mode }) => mode === "rows");
-  if (!grouped || !scattered) return undefined;
-  const few = rows.filter(
-    ({ agents, rows: count }) =>
-      agents === most[0]!.agents && count === Math.min(...rows.map((row) => row.rows)),
-  );
-  const ratio = (all: readonly CompareRow[]): string =>
-    times(
-      all.find(({ mode }) => mode === "rows")!.p50Us / all.find(({ mode }) => mode === "factored")!.p50Us,
-    );
+  const ratios = bySize(rows).flatMap((size) => {
+    const grouped = size.find(({ mode }) => mode === "factored");
+    const scattered = size.find(({ mode }) => mode === "rows");
+    return grouped && scattered ? [{ size: grouped, ratio: scattered.p50Us / grouped.p50Us }] : [];
+  });
+  const most = ratios.toSorted((a, b) => b.ratio - a.ratio)[0];
+  if (!most) return undefined;
   return (
-    `Rows of any agents in any order (rows) cost ${ratio(few)} the grouped step at ${sizeText(few[0]!)} and ` +
-    `${ratio(most)} at ${sizeText(most[0]!)}: group them by agent where there are many.`
+    `Rows of any agents in any order (rows) cost up to ${times(most.ratio)} the grouped step (${sizeText(most.size)}): ` +
+    "group them by agent where there are many."
   );
 }
 

@@ -262,7 +262,13 @@ function facts(result: CompareResult): NonNullable<Page["measured"]>["facts"] {
         "Resident size of the process without JavaScript's heap, before and after loading the team several times more; " +
         "what the library takes once is not in it.",
     },
-    { name: "Device", value: result.device },
+    {
+      name: "Device",
+      value:
+        result.device === "cpu"
+          ? "cpu"
+          : `${result.device}; every run copies its tensors, the bank too, to the device, and memory is the host's`,
+    },
     {
       name: "Machine",
       value: `${machine.processor}, ${machine.cores} cores, ${machine.platform}, Node ${machine.node}`,

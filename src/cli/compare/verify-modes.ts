@@ -13,7 +13,7 @@ import type { Mode } from "./contract.ts";
 import { bankTensors, hasBank, MODE_GRAPHS } from "./team-files.ts";
 
 /** Most that two modes may differ: absolute up to 1, relative above. */
-export const TOLERANCE = 1e-5;
+const TOLERANCE = 1e-5;
 const STEPS = 12;
 /** E. */
 const ENVS = 3;
