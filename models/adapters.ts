@@ -1,4 +1,5 @@
 /** Low-rank adapters of a team: which layers have one, their parameters, and their place in a graph. */
+import { LorasaError, suggestion } from "../src/base/errors.ts";
 import { floatTensor } from "../src/base/tensor.ts";
 import type { GraphBuilder } from "../src/graph/builder.ts";
 import type { Value } from "../src/graph/value.ts";
@@ -22,12 +23,31 @@ export interface RankedLayer extends AdaptedLayer {
   readonly rank: number;
 }
 
-/** The layers that have an adapter, in the order of the backbone's parameters. */
+/**
+ * The layers that have an adapter, in the order of the backbone's parameters.
+ * @throws LORASA_CONFIG when an excluded layer is none of the network's, or none is left.
+ */
 export function rankedLayers(backbone: ParameterLayout, config: LoraConfig): RankedLayer[] {
-  return backbone.specs
+  const layers = backbone.specs
     .map((spec) => adaptedLayer(spec))
-    .filter((layer): layer is AdaptedLayer => layer !== undefined && !config.exclude.includes(layer.name))
+    .filter((layer): layer is AdaptedLayer => layer !== undefined);
+  const names = layers.map(({ name }) => name);
+  const unknown = config.exclude.find((name) => !names.includes(name));
+  if (unknown !== undefined) throw wrongExclusion(unknown, suggestion(unknown, names));
+  const ranked = layers
+    .filter(({ name }) => !config.exclude.includes(name))
     .map((layer) => ({ ...layer, rank: Math.min(config.rank, layer.inSize, layer.outSize) }));
+  if (ranked.length === 0) throw wrongExclusion("every layer", "leave one at least");
+  return ranked;
+}
+
+function wrongExclusion(received: string, mend: string): LorasaError {
+  return new LorasaError("LORASA_CONFIG", {
+    asked: "layers without an adapter",
+    expected: "some of the network's",
+    received,
+    mend,
+  });
 }
 
 /**

@@ -4,7 +4,7 @@ import type { LoraConfig } from "../../models/adapters.ts";
 import type { HeadConfig } from "../../models/distributions.ts";
 import type { ActorConfig, BodyConfig, CriticConfig } from "../../models/networks.ts";
 import type { Sharing } from "../../models/policy.ts";
-import { LorasaError } from "../base/errors.ts";
+import { LorasaError, suggestion } from "../base/errors.ts";
 import type { EnvSpec } from "../envs/contract.ts";
 
 const whole = z.int().positive();
@@ -74,10 +74,11 @@ export function parseTrainConfig(input: unknown, what = "configuration"): TrainC
   const parsed = trainConfig.safeParse(input);
   if (!parsed.success) {
     const [issue] = parsed.error.issues as [z.core.$ZodIssue];
+    if (issue.code === "unrecognized_keys") throw unknownField(what, issue.keys[0]!);
     const field = issue.path.join(".");
     throw new LorasaError("LORASA_CONFIG", {
       asked: field ? `${what}, ${field}` : what,
-      received: issue.message.toLowerCase(),
+      received: issue.message.charAt(0).toLowerCase() + issue.message.slice(1),
     });
   }
   const config = parsed.data;
@@ -112,6 +113,56 @@ export function parseTrainConfig(input: unknown, what = "configuration"): TrainC
       });
   }
   return config;
+}
+
+function unknownField(what: string, field: string): LorasaError {
+  return new LorasaError("LORASA_CONFIG", {
+    asked: `${what}, ${field}`,
+    expected: "a field of the configuration",
+    received: "an unknown name",
+    mend: suggestion(field, Object.keys(trainConfig.shape)),
+  });
+}
+
+/** Fields that decide what a checkpoint's numbers mean, and those that do once it has adapters. */
+const NETWORK_FIELDS = [
+  "envs",
+  "critic",
+  "distribution",
+  "agentId",
+  "standardise",
+  "featureNorm",
+  "hidden",
+  "activation",
+  "recurrent",
+  "layersAfter",
+] as const;
+const ADAPTER_FIELDS = ["sharing", "rank", "alpha", "excludeLayers"] as const;
+
+/**
+ * Whether training can go on from what another configuration trained.
+ * @param adapters whether it has adapters already.
+ * @throws LORASA_CONFIG naming the field in which they must agree and do not.
+ */
+export function requireSameNetwork(
+  config: TrainConfig,
+  trained: TrainConfig,
+  adapters: boolean,
+  what: string,
+): void {
+  const apart = ({ sharing }: TrainConfig): boolean => sharing === "nps";
+  const fields = [...NETWORK_FIELDS, ...(adapters ? ADAPTER_FIELDS : [])];
+  const field =
+    apart(config) === apart(trained)
+      ? fields.find((name) => JSON.stringify(config[name]) !== JSON.stringify(trained[name]))
+      : "sharing";
+  if (field === undefined) return;
+  throw new LorasaError("LORASA_CONFIG", {
+    asked: `${what}, ${field}`,
+    expected: JSON.stringify(trained[field]),
+    received: JSON.stringify(config[field]),
+    mend: "go on with what the checkpoint was trained with, or train anew",
+  });
 }
 
 /** L: 1 without recurrence. */

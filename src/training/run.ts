@@ -15,7 +15,7 @@ import { createVectorEnv } from "../envs/vector.ts";
 import type { VectorEnv } from "../envs/vector-contract.ts";
 import type { Runtime } from "../runtime/session.ts";
 import type { Episode } from "./collector.ts";
-import { switchStep, type TrainConfig } from "./config.ts";
+import { requireSameNetwork, switchStep, type TrainConfig } from "./config.ts";
 import { evaluate } from "./evaluation.ts";
 import { MetricsFile } from "./log/metrics-file.ts";
 import type { ProgressState } from "./log/progress.ts";
@@ -101,7 +101,7 @@ class TrainRun {
       trainer = new Trainer({ config, runtime, vectorEnv });
       if (loaded) {
         await trainer.restore(
-          trainerState(matching(loaded, vectorEnv, options.from ?? checkpoint)),
+          trainerState(matching(loaded, config, vectorEnv, options.from ?? checkpoint)),
           loaded.saved.phase,
         );
         onNote?.(`going on from step ${trainer.envSteps} of ${options.from ?? checkpoint}`);
@@ -269,10 +269,19 @@ function openRun(
   return loaded;
 }
 
-/** The checkpoint, if its environment is the one asked for. @throws LORASA_CONFIG. */
-function matching<T extends { readonly saved: SavedRun }>(loaded: T, { spec }: VectorEnv, path: string): T {
-  const { name } = loaded.saved.environment;
-  if (name === spec.name) return loaded;
+/** The checkpoint, if its environment and networks are those asked for. @throws LORASA_CONFIG. */
+function matching<T extends { readonly saved: SavedRun }>(
+  loaded: T,
+  config: TrainConfig,
+  { spec }: VectorEnv,
+  path: string,
+): T {
+  const { environment, phase } = loaded.saved;
+  const { name } = environment;
+  if (name === spec.name) {
+    requireSameNetwork(config, loaded.saved.config, phase === "adapters", `checkpoint ${path}`);
+    return loaded;
+  }
   throw new LorasaError("LORASA_CONFIG", {
     asked: `checkpoint ${path}`,
     expected: `one of ${spec.name}`,

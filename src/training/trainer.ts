@@ -5,7 +5,7 @@
 
 import type { CriticConfig } from "../../models/networks.ts";
 import type { ParameterLayout } from "../../models/parameters.ts";
-import { criticParameters } from "../../models/policy.ts";
+import { actorParameters, criticParameters } from "../../models/policy.ts";
 import type { Team } from "../../models/team.ts";
 import { Random, type RandomState } from "../base/random.ts";
 import type { EnvSpec } from "../envs/contract.ts";
@@ -21,6 +21,7 @@ import {
   actorConfig,
   chunkLengthOf,
   criticConfig,
+  loraConfig,
   sharingAt,
   switchStep,
   type TrainConfig,
@@ -87,6 +88,9 @@ export class Trainer {
     this.config = config;
     this.spec = vectorEnv.spec;
     this.#options = options;
+    // What adapters cannot be is refused now, not when their phase comes.
+    if (config.sharing === "lorasa")
+      actorParameters(actorConfig(config, this.spec), { kind: "low-rank", lora: loraConfig(config) });
     const critic = criticConfig(config, this.spec);
     this.#critic = { config: critic, layout: criticParameters(critic) };
     this.#criticLearner = createCriticLearner({
