@@ -57,8 +57,9 @@ async function quickstart(flags: QuickstartFlags): Promise<CommandAnswer> {
   }
   const served = await serveAndSwap(repository, trained.checkpoint, flags.seed);
   say("6/6", "compare merged, stacked and factored inference");
-  const comparison = await compareTeam(team, { quick: true });
+  const comparison = await compareTeam(team, { quick: true, onProgress: passing });
   await writeComparison(comparison, join(out, "compare"), `lorasa compare ${trained.checkpoint} --quick`);
+  passing("");
   process.stderr.write(`\n${compareText(comparison)}\n`);
   const seconds = (performance.now() - started) / 1000;
   return summary({ out, trained, exports, served, comparison, seconds });
@@ -210,6 +211,11 @@ function say(step: string, text: string): void {
 
 function detail(text: string): void {
   process.stderr.write(`      ${text}\n`);
+}
+
+/** A line that the next one replaces; nothing where lines cannot be replaced. */
+function passing(text: string): void {
+  if (process.stderr.isTTY) process.stderr.write(`\r\x1b[2K      ${text}\r`);
 }
 
 /** `runs/quickstart`, or with the next free number behind it. */

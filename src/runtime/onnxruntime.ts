@@ -92,7 +92,15 @@ export function createRuntime(device: Device = "cpu"): Runtime {
   return {
     device,
     createSession: (model, options = {}) => new OnnxSession(model, { ...options, device }),
-    upload: (tensor) => new HostResident(tensor),
+    upload(tensor) {
+      if (device === "cpu") return new HostResident(tensor);
+      throw new LorasaError("LORASA_DEVICE", {
+        asked: `a tensor that stays on ${device}`,
+        expected: "device cpu",
+        received: device,
+        mend: "choose --device cpu",
+      });
+    },
   };
 }
 

@@ -101,7 +101,7 @@ class TrainRun {
       trainer = new Trainer({ config, runtime, vectorEnv });
       if (loaded) {
         await trainer.restore(
-          trainerState(matching(loaded, config, vectorEnv, options.from ?? checkpoint)),
+          trainerState(matching(loaded, vectorEnv, options.from ?? checkpoint)),
           loaded.saved.phase,
         );
         onNote?.(`going on from step ${trainer.envSteps} of ${options.from ?? checkpoint}`);
@@ -152,6 +152,9 @@ class TrainRun {
     const interrupted = !this.#trainer.done;
     const finished = this.#phases.at(-1)?.envSteps === this.#trainer.envSteps;
     if (!interrupted && !finished) await this.#endPhase();
+    // A run that was finished before it was resumed is only measured again.
+    if (!interrupted && this.#lastReturns.length === 0)
+      this.#lastReturns = (await this.#evaluate()).map((episode) => episode.return);
     await this.#save("checkpoint");
     return this.#result(interrupted);
   }
@@ -246,12 +249,17 @@ class TrainRun {
   }
 }
 
-/** The run to go on from, if any; makes the folder. */
+/** The run to go on from, if any and if its networks are those asked for; makes the folder. */
 function openRun(
-  { directory, resume, from }: TrainRunOptions,
+  { config, directory, resume, from }: TrainRunOptions,
   checkpoint: string,
 ): ReturnType<typeof loadRun> | undefined {
-  if (resume) return loadRun(checkpoint);
+  const load = (path: string): ReturnType<typeof loadRun> => {
+    const run = loadRun(path);
+    requireSameNetwork(config, run.saved.config, run.saved.phase === "adapters", `checkpoint ${path}`);
+    return run;
+  };
+  if (resume) return load(checkpoint);
   if (existsSync(checkpoint)) {
     throw new LorasaError("LORASA_EXISTS", {
       asked: `training into ${directory}`,
@@ -260,7 +268,16 @@ function openRun(
       mend: "add --resume to go on with it, or choose another --out",
     });
   }
-  const loaded = from === undefined ? undefined : loadRun(from);
+  const loaded = from === undefined ? undefined : load(from);
+  const done = loaded?.saved.counters.envSteps ?? 0;
+  if (done >= config.steps) {
+    throw new LorasaError("LORASA_CONFIG", {
+      asked: "steps",
+      expected: `more than the ${done} of checkpoint ${from}`,
+      received: `${config.steps}`,
+      mend: "steps count from the beginning of that run",
+    });
+  }
   try {
     mkdirSync(directory, { recursive: true });
   } catch (cause) {
@@ -269,19 +286,10 @@ function openRun(
   return loaded;
 }
 
-/** The checkpoint, if its environment and networks are those asked for. @throws LORASA_CONFIG. */
-function matching<T extends { readonly saved: SavedRun }>(
-  loaded: T,
-  config: TrainConfig,
-  { spec }: VectorEnv,
-  path: string,
-): T {
-  const { environment, phase } = loaded.saved;
-  const { name } = environment;
-  if (name === spec.name) {
-    requireSameNetwork(config, loaded.saved.config, phase === "adapters", `checkpoint ${path}`);
-    return loaded;
-  }
+/** The checkpoint, if its environment is the one asked for. @throws LORASA_CONFIG. */
+function matching<T extends { readonly saved: SavedRun }>(loaded: T, { spec }: VectorEnv, path: string): T {
+  const { name } = loaded.saved.environment;
+  if (name === spec.name) return loaded;
   throw new LorasaError("LORASA_CONFIG", {
     asked: `checkpoint ${path}`,
     expected: `one of ${spec.name}`,

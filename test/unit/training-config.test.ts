@@ -10,7 +10,8 @@ import { fakeVectorEnv } from "../helpers/fake-vector-env.ts";
 import { tinyConfig } from "../helpers/tiny-run.ts";
 
 test("presets and defaults are configurations as they are", () => {
-  for (const name of Object.keys(PRESETS)) assert.deepEqual(parseTrainConfig(preset(name)), preset(name), name);
+  for (const name of Object.keys(PRESETS))
+    assert.deepEqual(parseTrainConfig(preset(name)), preset(name), name);
   const config = defaultConfig("mujoco/Ant-4x2", 123_456);
   assert.deepEqual(parseTrainConfig(config), config);
   assert.equal(config.env, "mujoco/Ant-4x2");
@@ -107,7 +108,12 @@ test("every field refuses what it does not take, in one line that names it", () 
       assertFails(() => parseTrainConfig(config, "run.json"), "LORASA_CONFIG", named, `${field} ${value}`);
     }
     const { [field as keyof TrainConfig]: _, ...without } = tinyConfig();
-    assertFails(() => parseTrainConfig(without, "run.json"), "LORASA_CONFIG", new RegExp(field), `no ${field}`);
+    assertFails(
+      () => parseTrainConfig(without, "run.json"),
+      "LORASA_CONFIG",
+      new RegExp(field),
+      `no ${field}`,
+    );
   }
 });
 

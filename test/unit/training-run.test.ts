@@ -73,13 +73,10 @@ test("a run writes its checkpoint, the shared policy at the switch, and what it 
   assert.equal(result.interrupted, false);
   assert.equal(result.envSteps, 240);
   assert.equal(result.checkpoint, join(whole, "checkpoint"));
-  assert.deepEqual(
-    result.phases.map(({ phase, envSteps }) => [phase, envSteps]).slice(-2),
-    [
-      ["shared", 120],
-      ["adapters", 240],
-    ],
-  );
+  assert.deepEqual(result.phases.map(({ phase, envSteps }) => [phase, envSteps]).slice(-2), [
+    ["shared", 120],
+    ["adapters", 240],
+  ]);
   const atSwitch = loadRun(join(whole, "switch"));
   assert.equal(atSwitch.saved.phase, "shared");
   assert.equal(atSwitch.saved.counters.envSteps, 120);
@@ -147,6 +144,23 @@ for (const [field, change] of REFUSED) {
     });
   });
 }
+
+test("a finished run that is resumed is measured again and changes nothing", async () => {
+  const before = contents(join(whole, "checkpoint"));
+  const { return: reached, phases, interrupted } = await run(whole, CONFIG, { resume: true });
+  assert.equal(interrupted, false);
+  assert.equal(reached.mean, phases.at(-1)!.return);
+  assert.deepEqual(contents(join(whole, "checkpoint")), before);
+  assert.equal(metrics(whole).length, 6);
+});
+
+test("a checkpoint that has all the steps asked for is refused: nothing would be trained", async () => {
+  const options = { from: join(whole, "switch") };
+  await assert.rejects(run(join(folder, "refused"), { ...CONFIG, steps: 120 }, options), {
+    code: "LORASA_CONFIG",
+    message: /steps: expected more than the 120/,
+  });
+});
 
 test("a folder with a run is not overwritten, and one without cannot be resumed", async () => {
   await assert.rejects(run(whole, CONFIG), { code: "LORASA_EXISTS", message: /--resume/ });
