@@ -59,13 +59,11 @@ export async function tensorflowStepper(network: StepName, backend: "wasm" | "cp
 }
 
 /** By the norm of all gradients together. */
-function clipped(gradients: tf.NamedTensorMap): tf.NamedTensorMap {
+function clipped(gradients: tf.NamedTensorMap): { name: string; tensor: tf.Tensor }[] {
   const squares = Object.values(gradients).map((gradient) => tf.sum(tf.square(gradient)));
   const norm = tf.sqrt(tf.addN(squares));
   const factor = tf.minimum(1, tf.div(MAX_NORM, tf.add(norm, 1e-6)));
-  return Object.fromEntries(
-    Object.entries(gradients).map(([name, gradient]) => [name, tf.mul(gradient, factor)]),
-  );
+  return Object.entries(gradients).map(([name, gradient]) => ({ name, tensor: tf.mul(gradient, factor) }));
 }
 
 function mlpLoss(w: Variables, batch: Batch): tf.Scalar {

@@ -20,7 +20,7 @@ export interface RandomTeamOptions {
   readonly sharing?: Sharing["kind"];
   readonly rank?: number;
   readonly alpha?: number;
-  /** Layers without an adapter. */
+  /** Layers without an adapter; the log-std counts only where the head has one. */
   readonly exclude?: readonly string[];
   readonly hidden?: readonly number[];
   readonly activation?: Activation;
@@ -93,10 +93,16 @@ function actorConfig(
   };
 }
 
-function sharingOf({ sharing = "low-rank", rank = 2, alpha = 3, exclude = [] }: RandomTeamOptions): Sharing {
-  return sharing === "low-rank"
-    ? { kind: sharing, lora: { rank, alpha, zero: "loraB", exclude } }
-    : { kind: sharing };
+function sharingOf({
+  sharing = "low-rank",
+  rank = 2,
+  alpha = 3,
+  exclude = [],
+  head,
+}: RandomTeamOptions): Sharing {
+  if (sharing !== "low-rank") return { kind: sharing };
+  const known = exclude.filter((layer) => head !== "categorical" || layer !== "head.log_std");
+  return { kind: sharing, lora: { rank, alpha, zero: "loraB", exclude: known } };
 }
 
 function moved(flat: Float32Array, random: Random): Float32Array {

@@ -1,0 +1,77 @@
+/**
+ * Runs the benchmarks one after another and writes `docs/results/benchmarks.md`: run it on a machine that does nothing
+ * else.
+ *
+ * `npm run results:benchmarks`; some ten minutes on two cores.
+ */
+import { spawnSync } from "node:child_process";
+import { cpus } from "node:os";
+import { writeFileAtomic } from "../../src/base/files.ts";
+
+interface Benchmark {
+  readonly title: string;
+  readonly command: readonly string[];
+  /** What bounds it, and how to read it. */
+  readonly about: string;
+}
+
+const BENCHMARKS: readonly Benchmark[] = [
+  {
+    title: "Training, end to end",
+    command: ["test/bench/training.ts"],
+    about:
+      "Environment steps a second of the `lorasa-halfcheetah` preset (recurrent actor and critic of 64, 16 environments, " +
+      "rollouts of 250 steps, 5 epochs). The update bounds it: products of 8,000 × 64 by 64 × 64 to 192 matrices and the " +
+      "passes over memory between them, one core for the actor and one for the critic.",
+  },
+  {
+    title: "One training step against TensorFlow.js",
+    command: ["test/bench/train-step.ts"],
+    about:
+      "The same network, loss, clipping and Adam, one thread each; both losses are compared first. Each figure is the " +
+      "median of its rounds, in fresh processes, order reversed each round.",
+  },
+  {
+    title: "The simulator alone",
+    command: ["test/bench/simulation.ts"],
+    about: "HalfCheetah 2x3, 16 environments in two groups, random actions and no inference.",
+  },
+  {
+    title: "The server over the graph that it runs",
+    command: ["test/bench/server.ts"],
+    about:
+      "A team request of 8 agents over 16 kept-alive connections against a bare `node:http` server that runs the same " +
+      "graph without checks. Server and load share the machine.",
+  },
+];
+
+const machine = `${cpus()[0]!.model.trim()}, ${cpus().length} cores, Node ${process.version}, ${new Date().toISOString().slice(0, 10)}`;
+writeFileAtomic(
+  "docs/results/benchmarks.md",
+  [
+    "# Benchmarks",
+    "",
+    `Written by \`npm run results:benchmarks\` on ${machine}. The machine is shared: read ratios, not times.`,
+    "",
+    ...BENCHMARKS.flatMap(section),
+  ].join("\n"),
+);
+
+function section({ title, command, about }: Benchmark): string[] {
+  const { status, stdout } = spawnSync(process.execPath, ["--import", "tsx", ...command], {
+    stdio: ["ignore", "pipe", "inherit"],
+    encoding: "utf8",
+  });
+  if (status !== 0) process.exit(status ?? 1);
+  return [
+    `## ${title}`,
+    "",
+    about,
+    "",
+    "```",
+    `$ node --import tsx ${command.join(" ")}`,
+    stdout.trimEnd(),
+    "```",
+    "",
+  ];
+}
