@@ -111,7 +111,7 @@ test("graphs have the names, types and sizes of the repository's contract", () =
     "hidden_out float32 [2, envs, 6]",
     "mean float32 [2, envs, 3]",
   ]);
-  const categorical = randomTeam({ ...sizes, head: "categorical" });
+  const categorical = randomTeam({ ...sizes, exclude: [], head: "categorical" });
   assert.deepEqual(typed(rowsGraph(categorical).inputs).slice(0, 5), [
     "obs float32 [batch, 5]",
     "action_mask float32 [batch, 3]",
