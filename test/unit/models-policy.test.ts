@@ -139,6 +139,37 @@ for (const [name, options] of Object.entries(TEAMS)) {
   }
 }
 
+test("merged weights are W0 + α/r·A·B, rank capped or not, and the log-std gets α/r times its difference", () => {
+  const team = randomTeam({ recurrent: true, seed: 3, rank: 4, alpha: 6, exclude: ["mlp.1"] });
+  const { backbone, adapters, layers } = team.parameters;
+  const { merged } = runGraph(feedsOf(team, 1), (g, x) => {
+    if (team.sharing.kind !== "low-rank") throw new TypeError("a low-rank team was asked for");
+    const all = mergeAdapters(g, team.parameters, team.sharing.lora, x["frozen"]!, x["adapters"]!);
+    return { merged: all };
+  });
+  const flat = Float32Array.from(merged!);
+  for (const { name, shape } of backbone.specs) {
+    const base = backbone.view(team.backbone, name).data;
+    const layer = layers.find((candidate) => name.replace(/\.weight$/, "") === candidate.name);
+    for (let agent = 0; agent < 3; agent++) {
+      const difference = (at: number): number => {
+        if (!layer) return 0;
+        const loraB = adapters!.view(team.adapters!, `${layer.name}.lora_B`, agent).data;
+        if (shape.length === 1) return 1.5 * loraB[at]!;
+        const loraA = adapters!.view(team.adapters!, `${layer.name}.lora_A`, agent).data;
+        const [row, column] = [Math.floor(at / layer.outSize), at % layer.outSize];
+        let sum = 0;
+        for (let k = 0; k < layer.rank; k++)
+          sum += loraA[row * layer.rank + k]! * loraB[k * layer.outSize + column]!;
+        return 1.5 * sum;
+      };
+      const expected = Array.from(base, (value, at) => value + difference(at));
+      const own = flat.subarray(agent * backbone.size, (agent + 1) * backbone.size);
+      assertClose(backbone.view(own, name).data, expected, { atol: 1e-6 }, `${name} of agent ${agent}`);
+    }
+  }
+});
+
 /** A deviation that all agents share is one vector instead of one an agent. */
 function repeated(values: readonly number[], length: number): number[] {
   return Array.from({ length }, (_, at) => values[at % values.length]!);

@@ -127,6 +127,20 @@ for (const minibatches of [1, 2, 3]) {
   });
 }
 
+test("another batch is read, and not the first one again", async () => {
+  const learner = localLearner({ ...optionsOf(1, 1), runtime: createRuntime() });
+  const other = localLearner({ ...optionsOf(1, 1), runtime: createRuntime() });
+  await learner.update(batch(), RATES);
+  await other.restore(await learner.state());
+  const second = batch();
+  for (const { data } of Object.values(second.inputs)) data.reverse();
+  await learner.update(second, RATES);
+  await other.update(second, RATES);
+  assert.deepEqual(learner.parameters, other.parameters);
+  await learner.close();
+  await other.close();
+});
+
 test("a learner reads a batch's memory anew at each update", async () => {
   const learner = localLearner({ ...optionsOf(1, 1), runtime: createRuntime() });
   const rollout = batch();

@@ -63,7 +63,7 @@ function metrics(directory: string): object[] {
   }));
 }
 
-const CONFIG = tinyConfig({ envs: 2, steps: 240, switchAt: 0.5, evaluationEpisodes: 1, evaluateEvery: 80 });
+const CONFIG = tinyConfig({ envs: 2, steps: 240, switchAt: 0.5, evaluationEpisodes: 1 });
 const folder = mkdtempSync(join(tmpdir(), "lorasa-"));
 after(() => rmSync(folder, { recursive: true, force: true }));
 const whole = join(folder, "whole");
@@ -98,9 +98,9 @@ test("a run writes its checkpoint, the shared policy at the switch, and what it 
   assert.equal(episode!.length, 1000);
 });
 
-test("a run stopped before, at and after the switch and resumed leaves the files of one that was not", async () => {
+test("a run stopped at the switch and after it and resumed leaves the files of one that was not", async () => {
   const parts = join(folder, "parts");
-  for (const stopAt of [40, 120, 160]) {
+  for (const stopAt of [120, 160]) {
     const stopped = await run(parts, CONFIG, { stopAt, resume: existsSync(parts) });
     assert.equal(stopped.interrupted, true);
     assert.equal(stopped.envSteps, stopAt);

@@ -71,7 +71,7 @@ const CONFIGS: Readonly<Record<string, Partial<TrainConfig>>> = {
 for (const [name, change] of Object.entries(CONFIGS)) {
   for (const discrete of [false, true]) {
     test(`the same seed trains the same bits, another seed others: ${name}, ${discrete ? "choices" : "continuous"}`, async () => {
-      const config = tinyConfig({ ...change, steps: 320 });
+      const config = tinyConfig({ ...change, steps: 240 });
       const runs = [config, config, { ...config, seed: 2 }].map(async (own) => {
         const { trainer, weights } = await finish(await start(own, { discrete }));
         await trainer.close();
@@ -86,7 +86,7 @@ for (const [name, change] of Object.entries(CONFIGS)) {
 }
 
 test("the critic's own thread changes no number", async () => {
-  const config = tinyConfig({ steps: 320 });
+  const config = tinyConfig({ steps: 240 });
   const trained = [];
   for (const criticThread of [false, true]) {
     const { trainer } = await finish(await start(config, { criticThread }));
