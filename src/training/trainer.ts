@@ -268,8 +268,10 @@ export class Trainer {
       this.#gae,
     );
     const explained = explainedVariance(this.#values, this.#gae.returns);
-    // One mean and spread over all agents, as the shared and the adapted policies of the references have it.
-    normaliseAdvantages(this.#gae.advantages, 1, shape.heads === shape.agents ? buffer.active : undefined);
+    // One mean and spread over all agents where they share a policy; each its own where nothing is shared.
+    const perAgent = shape.heads === shape.agents;
+    const groups = perAgent && this.config.sharing === "nps" ? shape.agents : 1;
+    normaliseAdvantages(this.#gae.advantages, groups, perAgent ? buffer.active : undefined);
     return explained;
   }
 
