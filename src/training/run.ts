@@ -11,7 +11,7 @@ import { LorasaError } from "../base/errors.ts";
 import { diskError } from "../base/files.ts";
 import { mean, standardDeviation } from "../base/statistics.ts";
 import { envSpec } from "../envs/registry.ts";
-import { createVectorEnv } from "../envs/vector.ts";
+import { createVectorEnv, threadsBesideCaller } from "../envs/vector.ts";
 import type { VectorEnv } from "../envs/vector-contract.ts";
 import type { Runtime } from "../runtime/session.ts";
 import type { Episode } from "./collector.ts";
@@ -95,6 +95,7 @@ class TrainRun {
       options: config.envOptions,
       envs: config.envs,
       groups: 2,
+      threads: threadsBesideCaller(),
     });
     let trainer: Trainer | undefined;
     try {
