@@ -8,7 +8,7 @@ import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { writeFileAtomic } from "../../src/base/files.ts";
-import { mean, median } from "../../src/base/statistics.ts";
+import { mean } from "../../src/base/statistics.ts";
 import { bandOverRuns } from "../../src/report/curves.ts";
 import { lineChart } from "../../src/report/plot.ts";
 import { readMetrics } from "../../src/training/log/metrics-file.ts";
@@ -37,7 +37,6 @@ interface Run {
   readonly seed: number;
   readonly curve: readonly { readonly x: number; readonly y: number }[];
   readonly phases: readonly { readonly phase: string; readonly envSteps: number; readonly return: number }[];
-  readonly stepsPerSecond: number;
 }
 
 const asked = process.argv.slice(2) as Study[];
@@ -108,8 +107,7 @@ async function section(study: Study): Promise<string> {
     "",
     ...table(runs, switchAt !== undefined),
     "",
-    `Mean over seeds at the end: **${mean(finals).toFixed(0)}**. Environment steps a second, evaluations included: ` +
-      `${median(runs.map((run) => run.stepsPerSecond)).toFixed(0)} (median of seeds).`,
+    `Mean over seeds at the end: **${mean(finals).toFixed(0)}**.`,
     "",
     `Each run: \`lorasa train ${flags.join(" ")} --seed S --evaluate-every 50k\`.`,
     "",
@@ -144,6 +142,5 @@ function readRun(study: Study, seed: number): Run {
     seed,
     curve: [{ x: first.envSteps, y: first.return }, ...evaluated],
     phases: saved.phases,
-    stepsPerSecond: saved.counters.envSteps / saved.counters.seconds,
   };
 }

@@ -1,0 +1,88 @@
+/**
+ * Copies the headline figures of `docs/results` into the README, between its `measured` marks.
+ *
+ * `npm run results:readme`, after the other results commands.
+ */
+import { readFileSync } from "node:fs";
+import { writeFileAtomic } from "../../src/base/files.ts";
+import { formatBytes, formatMicroseconds } from "../../src/base/format.ts";
+
+interface CompareRow {
+  readonly mode: string;
+  readonly agents: number;
+  readonly rows: number;
+  readonly p50Us: number;
+  readonly residentBytes: number;
+  readonly swapMs: number;
+}
+
+const benchmarks = readFileSync("docs/results/benchmarks.md", "utf8");
+const learning = readFileSync("docs/results/learning.md", "utf8");
+const compared = JSON.parse(readFileSync("docs/results/compare/compare.json", "utf8")) as {
+  rows: CompareRow[];
+};
+
+/** The first group of a pattern that must be there. */
+function figure(text: string, pattern: RegExp): string {
+  const found = pattern.exec(text)?.[1];
+  if (found === undefined) throw new Error(`no figure ${pattern}`);
+  return found;
+}
+
+function modes(agents: number, rows: number, show: (row: CompareRow) => string): string {
+  return ["merged", "stacked", "factored"]
+    .map((mode) => {
+      const row = compared.rows.find((r) => r.mode === mode && r.agents === agents && r.rows === rows);
+      if (!row) throw new Error(`no comparison of ${mode} at ${agents} × ${rows}`);
+      return `${mode} ${show(row)}`;
+    })
+    .join(", ");
+}
+
+const [harl, lorasa] = learning.split("## LoRASA's") as [string, string];
+const atSwitch = [...lorasa.matchAll(/^\| \d \| \S+ \| (\d+) \|/gm)].map((match) => Number(match[1]));
+const average = atSwitch.reduce((sum, value) => sum + value, 0) / atSwitch.length;
+const rows = [
+  [
+    "Training HalfCheetah 2x3 end to end, recurrent LoRASA preset",
+    `${figure(benchmarks, /shared: (\d+) /)} environment steps a second, ${figure(benchmarks, /adapters: (\d+) /)} with adapters`,
+    "benchmarks.md",
+  ],
+  [
+    "One training step against TensorFlow.js on WASM, same network and loss",
+    `${figure(benchmarks, /recurrent:[\s\S]*?tensorflow-wasm.*?([\d.]+) × onnxruntime/)} times as fast (recurrent), ${figure(benchmarks, /mlp:[\s\S]*?tensorflow-wasm.*?([\d.]+) × onnxruntime/)} (MLP)`,
+    "benchmarks.md",
+  ],
+  [
+    "HARL's preset at 1 M steps, mean of three seeds",
+    `return ${figure(harl, /end: \*\*(\d+)/)}`,
+    "learning.md",
+  ],
+  [
+    "LoRASA's preset, three seeds",
+    `return ${average.toFixed(0)} at the switch (500 k), ${figure(lorasa, /end: \*\*(\d+)/)} with adapters at 1 M`,
+    "learning.md",
+  ],
+  [
+    "A team step, 27 agents of one row",
+    modes(27, 1, (row) => formatMicroseconds(row.p50Us)),
+    "compare/compare.json",
+  ],
+  ["Memory of 64 agents", modes(64, 1, (row) => formatBytes(row.residentBytes)), "compare/compare.json"],
+  [
+    "A new adapter for one of 27 agents",
+    modes(27, 1, (row) => formatMicroseconds(row.swapMs * 1000)),
+    "compare/compare.json",
+  ],
+];
+const table = [
+  "| what | measured | page |",
+  "| --- | --- | --- |",
+  ...rows.map(([what, value, page]) => `| ${what} | ${value} | [${page}](docs/results/${page}) |`),
+];
+const readme = readFileSync("README.md", "utf8");
+const marked = /<!-- measured -->[\s\S]*?<!-- \/measured -->/;
+writeFileAtomic(
+  "README.md",
+  readme.replace(marked, `<!-- measured -->\n${table.join("\n")}\n<!-- /measured -->`),
+);
