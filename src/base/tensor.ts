@@ -1,18 +1,24 @@
 /** Element types, shapes and host tensors that every layer shares; no arithmetic on them. */
 import { LorasaError } from "./errors.ts";
 
-/** Element types that graphs and files use, with bytes an element and the typed array that holds them. */
+/** Element types of graphs and files: bytes an element, the typed array that holds them, and ONNX's number for them. */
 export const DTYPES = {
-  float32: { bytes: 4, array: Float32Array },
-  float64: { bytes: 8, array: Float64Array },
-  int32: { bytes: 4, array: Int32Array },
-  int64: { bytes: 8, array: BigInt64Array },
-  bool: { bytes: 1, array: Uint8Array },
-  uint8: { bytes: 1, array: Uint8Array },
-  float16: { bytes: 2, array: Uint16Array },
+  float32: { bytes: 4, array: Float32Array, onnx: 1 },
+  float64: { bytes: 8, array: Float64Array, onnx: 11 },
+  int32: { bytes: 4, array: Int32Array, onnx: 6 },
+  int64: { bytes: 8, array: BigInt64Array, onnx: 7 },
+  bool: { bytes: 1, array: Uint8Array, onnx: 9 },
+  uint8: { bytes: 1, array: Uint8Array, onnx: 2 },
+  float16: { bytes: 2, array: Uint16Array, onnx: 10 },
 } as const;
 
 export type DType = keyof typeof DTYPES;
+
+/** The element type of an ONNX number, if it is one of {@link DTYPES}. */
+export function dtypeOfOnnx(number: number): DType | undefined {
+  return (Object.keys(DTYPES) as DType[]).find((dtype) => DTYPES[dtype].onnx === number);
+}
+
 export type TensorData = Float32Array | Float64Array | Int32Array | BigInt64Array | Uint8Array | Uint16Array;
 
 /** Sizes known in numbers. */

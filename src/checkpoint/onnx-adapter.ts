@@ -11,6 +11,7 @@ import { LorasaError } from "../base/errors.ts";
 import {
   DTYPES,
   type DType,
+  dtypeOfOnnx,
   elementCount,
   formatDims,
   type HostTensor,
@@ -22,17 +23,6 @@ const IDENTIFIER = "TORT";
 const FORMAT_VERSION = 1;
 /** Alignment of a tensor's bytes within the file. */
 const DATA_ALIGNMENT = 8;
-
-/** ONNX's numbers of element types. */
-const DATA_TYPES = {
-  float32: 1,
-  uint8: 2,
-  int32: 6,
-  int64: 7,
-  bool: 9,
-  float16: 10,
-  float64: 11,
-} as const satisfies Record<DType, number>;
 
 /** Slots of the tables, in the order of the schema. */
 const ADAPTER = { formatVersion: 0, adapterVersion: 1, modelVersion: 2, parameters: 3 } as const;
@@ -79,7 +69,7 @@ function writeParameter(builder: Builder, name: string, { dtype, dims, data }: H
   builder.startObject(4);
   builder.addFieldOffset(PARAMETER.name, label, 0);
   builder.addFieldOffset(PARAMETER.dims, sizes, 0);
-  builder.addFieldInt32(PARAMETER.dataType, DATA_TYPES[dtype], 0);
+  builder.addFieldInt32(PARAMETER.dataType, DTYPES[dtype].onnx, 0);
   builder.addFieldOffset(PARAMETER.rawData, rawData, 0);
   return builder.endObject();
 }
@@ -169,11 +159,11 @@ function readParameter(
 }
 
 function dtypeOf(dataType: number, asked: string): DType {
-  const dtype = (Object.keys(DATA_TYPES) as DType[]).find((key) => DATA_TYPES[key] === dataType);
+  const dtype = dtypeOfOnnx(dataType);
   if (dtype !== undefined) return dtype;
   throw new LorasaError("LORASA_DTYPE", {
     asked,
-    expected: Object.keys(DATA_TYPES).join(", "),
+    expected: Object.keys(DTYPES).join(", "),
     received: `ONNX element type ${dataType}`,
   });
 }

@@ -4,7 +4,7 @@
  */
 import { DTYPES, type DType, type HostTensor } from "../base/tensor.ts";
 import type { OnnxAttribute, Shape } from "../onnx/model.ts";
-import { CAST_TYPES, OPS, type OpName, type OpSpec } from "./ops.ts";
+import { OPS, type OpName, type OpSpec } from "./ops.ts";
 import { fixedSize, graphError, type Node, normaliseAxis, sameShape, type Value } from "./value.ts";
 
 /** A value, or a number that stands for a float32 scalar. */
@@ -178,8 +178,8 @@ export class GraphBuilder {
     return this.apply("Clip", [x, this.#operand(low, x.dtype), this.#operand(high, x.dtype)]);
   }
 
-  cast(x: Value, dtype: keyof typeof CAST_TYPES): Value {
-    return x.dtype === dtype ? x : this.apply("Cast", [x], { to: CAST_TYPES[dtype] });
+  cast(x: Value, dtype: DType): Value {
+    return x.dtype === dtype ? x : this.apply("Cast", [x], { to: DTYPES[dtype].onnx });
   }
 
   /** log Σ-normalised values along an axis, with the maximum subtracted inside the operator. */

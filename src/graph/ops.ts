@@ -1,5 +1,5 @@
 /** The table of operators: attributes, number of inputs and outputs, and shape inference. Gradients have their own. */
-import type { DType } from "../base/tensor.ts";
+import { dtypeOfOnnx } from "../base/tensor.ts";
 import type { Shape } from "../onnx/model.ts";
 import {
   broadcastShapes,
@@ -159,21 +159,10 @@ function inferArgMax({ op, inputs, attributes }: InferContext): readonly ValueTy
   return [{ dtype: "int64", shape: keep ? shape.with(axis, 1) : shape.toSpliced(axis, 1) }];
 }
 
-/** ONNX's number for each type that Cast can give. */
-export const CAST_TYPES = {
-  float32: 1,
-  uint8: 2,
-  int32: 6,
-  int64: 7,
-  bool: 9,
-  float16: 10,
-  float64: 11,
-} as const satisfies Record<DType, number>;
-
 function inferCast({ op, inputs, attributes }: InferContext): readonly ValueType[] {
-  const found = Object.entries(CAST_TYPES).find(([, number]) => number === attributes["to"]);
-  if (!found) throw graphError(op, "a known element type", `${attributes["to"]}`);
-  return [{ dtype: found[0] as keyof typeof CAST_TYPES, shape: inputs[0]!.shape }];
+  const dtype = dtypeOfOnnx(attributes["to"] as number);
+  if (!dtype) throw graphError(op, "a known element type", `${attributes["to"]}`);
+  return [{ dtype, shape: inputs[0]!.shape }];
 }
 
 function inferConcat(context: InferContext): readonly ValueType[] {

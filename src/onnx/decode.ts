@@ -1,8 +1,7 @@
 /** Decodes ONNX protobuf bytes into the typed view. What the view cannot hold is refused; soundness: `check.ts`. */
 import onnxProto from "onnx-proto";
 import { LorasaError } from "../base/errors.ts";
-import { type DType, formatDims, type HostTensor } from "../base/tensor.ts";
-import { ONNX_TYPES } from "./encode.ts";
+import { DTYPES, type DType, dtypeOfOnnx, formatDims, type HostTensor } from "../base/tensor.ts";
 import type { Dim, OnnxAttribute, OnnxModel, OnnxNode, OnnxValueInfo } from "./model.ts";
 import { protoNumber, readTensor } from "./tensor-proto.ts";
 
@@ -12,15 +11,11 @@ type Proto = typeof onnxProto.onnx;
 /** ONNX's two names for the default operator set. */
 const DEFAULT_DOMAINS: readonly string[] = ["", "ai.onnx"];
 
-const DTYPE_OF = new Map<number, DType>(
-  Object.entries(ONNX_TYPES).map(([dtype, number]) => [number, dtype as DType]),
-);
-
 /**
  * The model in `bytes`, its tensors copied out. A size without value or name becomes `"?"`.
  * @param what names the bytes in messages: a path, or "an upload".
  * @throws LORASA_FILE for bytes that are not a model, and for external data, sparse tensors, subgraphs, functions,
- * operators outside `ai.onnx` and element types outside {@link ONNX_TYPES}.
+ * operators outside `ai.onnx` and element types outside {@link DTYPES}.
  */
 export function decodeModel(bytes: Uint8Array, what: string): OnnxModel {
   const proto = parse(bytes, what);
@@ -76,9 +71,9 @@ function readDim(dim: onnxProto.onnx.TensorShapeProto.IDimension): Dim {
 }
 
 function readType(number: number | null | undefined, asked: string, what: string): DType {
-  const dtype = DTYPE_OF.get(number ?? 0);
+  const dtype = dtypeOfOnnx(number ?? 0);
   if (dtype) return dtype;
-  throw unsupported(what, asked, `a type of ${[...DTYPE_OF.values()].join(", ")}`, `ONNX type ${number}`);
+  throw unsupported(what, asked, `a type of ${Object.keys(DTYPES).join(", ")}`, `ONNX type ${number}`);
 }
 
 function readInitializers(

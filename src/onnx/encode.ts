@@ -1,20 +1,9 @@
 /** Encodes a model as ONNX protobuf bytes, the same for the same model. Not checked here: see `check.ts`. */
 import onnxProto from "onnx-proto";
-import type { DType, HostTensor } from "../base/tensor.ts";
+import { DTYPES, type HostTensor } from "../base/tensor.ts";
 import type { OnnxAttribute, OnnxModel, OnnxNode, OnnxValueInfo } from "./model.ts";
 
 const { onnx } = onnxProto;
-
-/** ONNX's numbers for element types. */
-export const ONNX_TYPES = {
-  float32: 1,
-  uint8: 2,
-  int32: 6,
-  int64: 7,
-  bool: 9,
-  float16: 10,
-  float64: 11,
-} as const satisfies Record<DType, number>;
 
 /** The model as bytes that any ONNX runtime of its opset loads; weights are inside, never in external files. */
 export function encodeModel(model: OnnxModel): Uint8Array {
@@ -38,7 +27,7 @@ export function encodeModel(model: OnnxModel): Uint8Array {
 
 function valueInfo(info: OnnxValueInfo): onnxProto.onnx.IValueInfoProto {
   const dim = info.shape.map((size) => (typeof size === "number" ? { dimValue: size } : { dimParam: size }));
-  return { name: info.name, type: { tensorType: { elemType: ONNX_TYPES[info.dtype], shape: { dim } } } };
+  return { name: info.name, type: { tensorType: { elemType: DTYPES[info.dtype].onnx, shape: { dim } } } };
 }
 
 function tensorProto(name: string, tensor: HostTensor): onnxProto.onnx.ITensorProto {
@@ -46,7 +35,7 @@ function tensorProto(name: string, tensor: HostTensor): onnxProto.onnx.ITensorPr
   return {
     name,
     dims: [...tensor.dims],
-    dataType: ONNX_TYPES[tensor.dtype],
+    dataType: DTYPES[tensor.dtype].onnx,
     rawData: new Uint8Array(buffer, byteOffset, byteLength),
   };
 }

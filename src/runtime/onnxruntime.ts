@@ -8,7 +8,7 @@
 import { createRequire } from "node:module";
 import { type Env, Tensor } from "onnxruntime-common";
 import { LorasaError } from "../base/errors.ts";
-import { DTYPES, type DType, type HostTensor, type TensorData } from "../base/tensor.ts";
+import { DTYPES, type DType, dtypeOfOnnx, type HostTensor, type TensorData } from "../base/tensor.ts";
 import { decodeModel } from "../onnx/decode.ts";
 import { checkFeeds, checkFetches } from "./check.ts";
 import {
@@ -45,17 +45,6 @@ interface NativeBinding {
   readonly binding: { readonly InferenceSession: new () => NativeSession };
   initOrt(): void;
 }
-
-/** ONNX's numbers for the element types that graphs here use. */
-const TYPE_NUMBERS: Readonly<Record<number, DType>> = {
-  1: "float32",
-  2: "uint8",
-  6: "int32",
-  7: "int64",
-  9: "bool",
-  10: "float16",
-  11: "float64",
-};
 
 const ISSUES: Readonly<Record<Exclude<Device, "cpu">, string>> = {
   webgpu: "install a Vulkan, Metal or Direct3D 12 driver, or choose --device cpu",
@@ -241,11 +230,11 @@ function disposed(): LorasaError {
 }
 
 function tensorInfo(metadata: NativeMetadata): TensorInfo {
-  const dtype = TYPE_NUMBERS[metadata.type];
+  const dtype = dtypeOfOnnx(metadata.type);
   if (!metadata.isTensor || dtype === undefined) {
     throw new LorasaError("LORASA_DTYPE", {
       asked: `graph value ${metadata.name}`,
-      expected: `a tensor of ${Object.values(TYPE_NUMBERS).join(", ")}`,
+      expected: `a tensor of ${Object.keys(DTYPES).join(", ")}`,
       received: metadata.isTensor ? `ONNX type ${metadata.type}` : "another kind of value",
     });
   }
