@@ -100,16 +100,19 @@ export function logProb(g: GraphBuilder, output: HeadOutput, drawn: Value): Valu
 /**
  * Entropy of each row, summed over dimensions, float32 [..., 1]. A squashed Gaussian has no closed form: this is the
  * base entropy plus the log-Jacobian at the mean, where the reference takes one random draw.
+ * @param own float32 [N, 1, K]: 0 for dimensions that an agent does not have; all count when left out.
  */
-export function entropy(g: GraphBuilder, output: HeadOutput): Value {
+export function entropy(g: GraphBuilder, output: HeadOutput, own?: Value): Value {
   if (output.kind === "categorical") {
     const axis = output.logits.shape.length - 1;
     return g.neg(g.reduceSum(g.mul(g.softmax(output.logits), g.logSoftmax(output.logits)), [axis], true));
   }
-  const axis = output.mean.shape.length - 1;
-  const base = g.reduceSum(g.add(g.log(output.std), 0.5 + HALF_LOG_2PI), [output.std.shape.length - 1], true);
-  if (output.kind === "gaussian") return base;
-  return g.add(base, g.reduceSum(logJacobian(g, output.mean), [axis], true));
+  const sum = (dimensions: Value): Value => {
+    const counted = own ? g.mul(dimensions, own) : dimensions;
+    return g.reduceSum(counted, [counted.shape.length - 1], true);
+  };
+  const base = sum(g.add(g.log(output.std), 0.5 + HALF_LOG_2PI));
+  return output.kind === "gaussian" ? base : g.add(base, sum(logJacobian(g, output.mean)));
 }
 
 /** ln(1 − tanh² u + ε), which is ln |d tanh u / du|. A float32 tanh can exceed 1 by a rounding: not below 0 here. */

@@ -194,7 +194,7 @@ function summary({ out, trained, exports, served, comparison, seconds }: Finding
   const json = { out, trained, exports, served, comparison: compareJson(comparison), seconds };
   const text = [
     "",
-    `Done in ${formatDuration(seconds)}. The return rose from ${untrained.toFixed(0)} to ${trained.return.mean.toFixed(0)}; merged, stacked and`,
+    `Done in ${formatDuration(seconds)}. The return went from ${untrained.toFixed(0)} to ${trained.return.mean.toFixed(0)}; merged, stacked and`,
     `factored agree to ${comparison.maxAbsDiff.toExponential(1)}; the served return equals the one in process.`,
     "",
     `  checkpoint   ${trained.checkpoint}`,

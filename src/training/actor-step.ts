@@ -7,6 +7,7 @@
 import { entropy, logProb } from "../../models/distributions.ts";
 import { type ActorConfig, actor } from "../../models/networks.ts";
 import { type ActorParameters, encodeTeam, type Sharing, trainingBinding } from "../../models/policy.ts";
+import { floatTensor } from "../base/tensor.ts";
 import { GraphBuilder } from "../graph/builder.ts";
 import { finishGraph } from "../graph/finish.ts";
 import type { Value } from "../graph/value.ts";
@@ -21,6 +22,8 @@ export interface ActorStepConfig extends BatchShape {
   readonly actor: ActorConfig;
   readonly sharing: Sharing;
   readonly parameters: ActorParameters;
+  /** Each agent's own number of continuous actions, where some have fewer than K; padding is not learnt from. */
+  readonly actionSizes?: readonly number[];
   /** Whether every agent has an advantage of its own: input `advantage` is [N, R, 1] instead of [1, R, 1]. */
   readonly advantagePerAgent: boolean;
   readonly ratio: RatioKind;
@@ -58,14 +61,17 @@ export function actorStep(config: ActorStepConfig): OnnxModel {
     actionMask,
   );
 
+  // A dimension that an agent does not have is 0 in both log-probabilities: a ratio of 1 without a gradient.
+  const own = ownDimensions(g, config);
+  const counted = (x: Value): Value => (own ? g.mul(x, own) : x);
   const drawn = tensor("drawn", categorical ? 1 : config.actor.head.size);
   const active = tensor("active", 1);
   const mean: LossMean = owners === 1 ? "team" : "agents";
   const surrogate = clippedSurrogate(
     g,
     {
-      logProb: logProb(g, output, drawn),
-      oldLogProb: tensor("old_log_prob", categorical ? 1 : config.actor.head.size),
+      logProb: counted(logProb(g, output, drawn)),
+      oldLogProb: counted(tensor("old_log_prob", categorical ? 1 : config.actor.head.size)),
       advantage: tensor("advantage", 1, config.advantagePerAgent),
       active,
       clipRange: g.input("clip_range", "float32", []),
@@ -73,7 +79,7 @@ export function actorStep(config: ActorStepConfig): OnnxModel {
     config.ratio,
     mean,
   );
-  const rowEntropy = g.expand(entropy(g, output), [agents, rows, 1]);
+  const rowEntropy = g.expand(entropy(g, output, own), [agents, rows, 1]);
   const bonus = g.mul(activeMean(g, rowEntropy, active, mean), config.entropyCoefficient);
   trainStep(g, optimizer, g.sub(surrogate.loss, bonus), config.maxGradientNorm, [
     surrogate.loss,
@@ -83,4 +89,15 @@ export function actorStep(config: ActorStepConfig): OnnxModel {
     surrogate.clipFraction,
   ]);
   return finishGraph(g, "actor_step");
+}
+
+/** float32 [N, 1, K]: 1 for the dimensions that an agent has; nothing when all have all. */
+function ownDimensions(
+  g: GraphBuilder,
+  { actor: { head }, actionSizes }: ActorStepConfig,
+): Value | undefined {
+  if (head.kind === "categorical" || !actionSizes || actionSizes.every((size) => size === head.size))
+    return undefined;
+  const rows = actionSizes.map((size) => Array.from({ length: head.size }, (_, k) => (k < size ? 1 : 0)));
+  return g.constant("own_dimensions", floatTensor([actionSizes.length, 1, head.size], rows.flat()));
 }

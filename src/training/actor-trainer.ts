@@ -17,6 +17,8 @@ export interface ActorTrainerOptions {
   readonly config: TrainConfig;
   readonly actor: ActorConfig;
   readonly sharing: Sharing;
+  /** Each agent's own number of actions. */
+  readonly actionSizes: readonly number[];
   /** float32 [1 or N, P]; drawn from the seed when left out. */
   readonly backbone?: Float32Array;
   readonly threads: number;
@@ -140,12 +142,16 @@ export function actorBatch(buffer: RolloutBuffer, advantages: Float32Array): Lea
   };
 }
 
-function stepModel({ config, actor, sharing }: ActorTrainerOptions, parameters: ActorParameters) {
+function stepModel(
+  { config, actor, sharing, actionSizes }: ActorTrainerOptions,
+  parameters: ActorParameters,
+) {
   const chunkLength = chunkLengthOf(config);
   return actorStep({
     actor,
     sharing,
     parameters,
+    actionSizes,
     chunks: (config.envs * config.rolloutLength) / chunkLength / config.minibatches,
     chunkLength,
     advantagePerAgent: config.critic === "agent",

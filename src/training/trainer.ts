@@ -224,6 +224,7 @@ export class Trainer {
       config,
       actor: actorConfig(config, this.spec),
       sharing,
+      actionSizes: this.spec.agents.map(({ actionSize }) => actionSize),
       threads: 1,
       ...(backbone && { backbone }),
     });
