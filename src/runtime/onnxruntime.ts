@@ -48,7 +48,7 @@ interface NativeBinding {
 
 const ISSUES: Readonly<Record<Exclude<Device, "cpu">, string>> = {
   webgpu: "install a Vulkan, Metal or Direct3D 12 driver, or choose --device cpu",
-  cuda: "install ONNX Runtime's CUDA files (README, CUDA), or choose --device cpu",
+  cuda: "install ONNX Runtime's CUDA files for Node, or choose --device cpu",
 };
 
 let native: NativeBinding | undefined;
