@@ -147,7 +147,8 @@ class TrainRun {
         ? await this.#evaluate()
         : undefined;
       this.#log(report, evaluated);
-      if (config.sharing === "lorasa" && report.envSteps === switchStep(config)) await this.#endShared();
+      const switches = config.sharing === "lorasa" && report.envSteps === switchStep(config);
+      if (switches && !this.#trainer.done) await this.#endShared();
       else if (crossed(before, report.envSteps, config.saveEvery)) await this.#save("checkpoint");
     }
     const interrupted = !this.#trainer.done;
