@@ -60,7 +60,7 @@ const rows = [
   ],
   [
     "LoRASA's preset, three seeds",
-    `return ${average.toFixed(0)} at the switch (500 k), ${figure(lorasa, /end: \*\*(\d+)/)} with adapters at 1 M`,
+    `return ${average.toFixed(0)} at the switch (500 k), ${figure(lorasa, /end: \*\*(\d+)/)} with adapters at 1 M (${figure(lorasa, /(\d+) shared throughout/)} shared throughout)`,
     "learning.md",
   ],
   [
