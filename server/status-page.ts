@@ -1,5 +1,6 @@
 /** The page at `/`: models, adapters, versions and request rates, as HTML without scripts or outside requests. */
 
+import { escapeMarkup } from "../src/base/markup.ts";
 import { VERSION } from "../src/base/version.ts";
 import type { PolicyModel } from "./engine/policy-model.ts";
 import type { ServerContext } from "./handler.ts";
@@ -30,8 +31,8 @@ ${models.map((model) => renderModel(model, context)).join("\n")}
 function renderModel(model: PolicyModel, context: ServerContext): string {
   const { manifest } = model;
   const { requests, rows } = context.metrics.model(model).rate.perSecond();
-  return `<h2>${escapeHtml(manifest.name)} <small>version ${escapeHtml(manifest.version)}, ${manifest.mode}</small></h2>
-<p>${escapeHtml(manifest.environment.name)}; ${manifest.agents.length} agents;
+  return `<h2>${escapeMarkup(manifest.name)} <small>version ${escapeMarkup(manifest.version)}, ${manifest.mode}</small></h2>
+<p>${escapeMarkup(manifest.environment.name)}; ${manifest.agents.length} agents;
 ${requests.toFixed(1)} requests/s, ${rows.toFixed(1)} rows/s over ten seconds.</p>
 <table><tr><th>agent</th><th>model name</th><th>observation</th><th>action</th><th>adapter</th></tr>
 ${manifest.agents.map((_, agent) => renderAgent(model, agent)).join("\n")}</table>`;
@@ -43,20 +44,8 @@ function renderAgent({ manifest, bank }: PolicyModel, index: number): string {
   const loaded = entry
     ? `<span class="ready">version ${entry.version}</span> <code>${entry.sha256.slice(0, 12)}</code>`
     : '<span class="unavailable">none loaded</span>';
-  const name = escapeHtml(agent.name);
-  return `<tr><td>${name}</td><td><code>${escapeHtml(manifest.name)}.${name}</code></td>
+  const name = escapeMarkup(agent.name);
+  return `<tr><td>${name}</td><td><code>${escapeMarkup(manifest.name)}.${name}</code></td>
 <td class="number">${agent.observationSize}</td><td class="number">${agent.actionSize}</td>
 <td>${bank ? loaded : "in the graph"}</td></tr>`;
-}
-
-const ENTITIES: Readonly<Record<string, string>> = {
-  "&": "&amp;",
-  "<": "&lt;",
-  ">": "&gt;",
-  '"': "&quot;",
-  "'": "&#39;",
-};
-
-function escapeHtml(text: string): string {
-  return text.replace(/[&<>"']/g, (character) => ENTITIES[character]!);
 }

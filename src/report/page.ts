@@ -1,5 +1,5 @@
 /** A report as one HTML file that needs nothing else: no script, no request, light and dark. Not what it reports. */
-import { escapeMarkup } from "./escape.ts";
+import { escapeMarkup } from "../base/markup.ts";
 import { PAGE_STYLE } from "./page-style.ts";
 import { type Table, writeTable } from "./table.ts";
 

@@ -1,6 +1,6 @@
 /** Vega-Lite specification in, SVG text out: drawn without a browser. Not what a chart shows. */
 import type { TopLevelSpec } from "vega-lite";
-import { escapeMarkup } from "./escape.ts";
+import { escapeMarkup } from "../base/markup.ts";
 import { DARK_STYLE, VEGA_CONFIG } from "./theme.ts";
 
 /**

@@ -8,7 +8,7 @@ import { encodeModel } from "../onnx/encode.ts";
 import type { BoundRun, Runtime, Session } from "../runtime/session.ts";
 import { mergingGraph } from "./acting-graph.ts";
 import { ACTOR_METRICS, actorStep } from "./actor-step.ts";
-import { chunkLengthOf, type TrainConfig } from "./config.ts";
+import { minibatchShape, type TrainConfig } from "./config.ts";
 import { Learner, type LearnerBatch, type LearnerState } from "./learner.ts";
 import type { RolloutBuffer } from "./rollout-buffer.ts";
 
@@ -146,14 +146,12 @@ function stepModel(
   { config, actor, sharing, actionSizes }: ActorTrainerOptions,
   parameters: ActorParameters,
 ) {
-  const chunkLength = chunkLengthOf(config);
   return actorStep({
     actor,
     sharing,
     parameters,
     actionSizes,
-    chunks: (config.envs * config.rolloutLength) / chunkLength / config.minibatches,
-    chunkLength,
+    ...minibatchShape(config),
     advantagePerAgent: config.critic === "agent",
     ratio: config.ratio,
     entropyCoefficient: config.entropyCoefficient,

@@ -4,10 +4,11 @@
  */
 
 import type { Random } from "../base/random.ts";
-import { type FloatTensor, floatTensor } from "../base/tensor.ts";
+import type { FloatTensor } from "../base/tensor.ts";
 import type { EnvGroup, VectorEnv } from "../envs/vector-contract.ts";
 import type { BoundRun, Session } from "../runtime/session.ts";
 import { chunkOffset, copyRows, type RolloutBuffer, type RolloutShape, rowOffset } from "./rollout-buffer.ts";
+import { clearState, fillNoise, zeroTensors } from "./session-tensors.ts";
 
 /** A finished episode. */
 export interface Episode {
@@ -124,9 +125,7 @@ export class Collector {
     const start = performance.now();
     feeds["observations"]!.data.set(group.observations);
     feeds["state"]!.data.set(group.state);
-    const noise = feeds["noise"]!.data;
-    const { discrete } = this.#options;
-    for (let k = 0; k < noise.length; k++) noise[k] = discrete ? random.gumbel() : random.normal();
+    fillNoise(feeds["noise"]!.data, this.#options.discrete, random);
     feeds["action_mask"]?.data.set(group.actionMask);
     run.run();
     this.#inferenceMs += performance.now() - start;
@@ -175,7 +174,7 @@ export class Collector {
       if (!group.terminated[e] && !group.truncated[e]) continue;
       episodes.push({ return: group.episodeReturn[e]!, length: group.episodeLength[e]! });
       mask[e] = 0;
-      for (const [feed] of STATES) clearEnv(feeds[feed], e);
+      for (const [feed] of STATES) clearState(feeds[feed], e);
     }
   }
 
@@ -200,19 +199,7 @@ export class Collector {
 }
 
 function createHalf(session: Session, group: EnvGroup): Half {
-  const tensors = (infos: Session["inputs"]): Record<string, FloatTensor> =>
-    Object.fromEntries(infos.map(({ name, shape }) => [name, floatTensor(shape as number[])]));
-  const feeds = tensors(session.inputs);
-  const fetches = tensors(session.outputs);
+  const feeds = zeroTensors(session.inputs);
+  const fetches = zeroTensors(session.outputs);
   return { group, feeds, fetches, run: session.bind(feeds, fetches), mask: new Float32Array(group.envs) };
-}
-
-/** Zeroes environment e of a state float32 [heads, G, H]. */
-function clearEnv(state: FloatTensor | undefined, e: number): void {
-  if (!state) return;
-  const [heads, envs, width] = state.dims as readonly [number, number, number];
-  for (let head = 0; head < heads; head++) {
-    const start = (head * envs + e) * width;
-    state.data.fill(0, start, start + width);
-  }
 }

@@ -182,12 +182,27 @@ export function loraConfig(config: TrainConfig): LoraConfig {
   return { rank: config.rank, alpha: config.alpha, zero: config.loraZero, exclude: config.excludeLayers };
 }
 
-/** How the actor is shared while the run is at `envSteps`. */
-export function sharingAt(config: TrainConfig, envSteps: number): Sharing {
-  if (config.sharing === "nps") return { kind: "individual" };
-  if (config.sharing === "lorasa" && envSteps >= switchStep(config))
-    return { kind: "low-rank", lora: loraConfig(config) };
-  return { kind: "shared" };
+/** `shared` trains one network (or separate ones), `adapters` the low-rank differences. */
+export type Phase = "shared" | "adapters";
+
+/** The phase that the rollout after `envSteps` belongs to. */
+export function phaseAt(config: TrainConfig, envSteps: number): Phase {
+  return config.sharing === "lorasa" && envSteps >= switchStep(config) ? "adapters" : "shared";
+}
+
+/** How the actor is shared in a phase. */
+export function sharingIn(config: TrainConfig, phase: Phase): Sharing {
+  if (phase === "adapters") return { kind: "low-rank", lora: loraConfig(config) };
+  return { kind: config.sharing === "nps" ? "individual" : "shared" };
+}
+
+/** C and L of one minibatch. */
+export function minibatchShape(config: TrainConfig): {
+  readonly chunks: number;
+  readonly chunkLength: number;
+} {
+  const chunkLength = chunkLengthOf(config);
+  return { chunks: (config.envs * config.rolloutLength) / chunkLength / config.minibatches, chunkLength };
 }
 
 export function actorConfig(config: TrainConfig, spec: EnvSpec): ActorConfig {

@@ -6,7 +6,7 @@ import { Random } from "../base/random.ts";
 import { floatTensor } from "../base/tensor.ts";
 import type { Runtime } from "../runtime/session.ts";
 import { type AsyncLearner, localLearner, threadLearner } from "./async-learner.ts";
-import { chunkLengthOf, type TrainConfig } from "./config.ts";
+import { minibatchShape, type TrainConfig } from "./config.ts";
 import { criticStep } from "./critic-step.ts";
 import type { LearnerBatch } from "./learner.ts";
 import type { RolloutBuffer } from "./rollout-buffer.ts";
@@ -27,13 +27,11 @@ const VALUE_NORMS = 1;
 
 export function createCriticLearner(options: CriticTrainerOptions): AsyncLearner {
   const { config, critic, layout } = options;
-  const chunkLength = chunkLengthOf(config);
   const common = {
     model: criticStep({
       critic,
       layout,
-      chunks: (config.envs * config.rolloutLength) / chunkLength / config.minibatches,
-      chunkLength,
+      ...minibatchShape(config),
       valueNorms: VALUE_NORMS,
       huberDelta: config.huberDelta,
       maxGradientNorm: config.maxGradientNorm,

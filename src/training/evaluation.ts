@@ -7,6 +7,7 @@ import { encodeModel } from "../onnx/encode.ts";
 import type { BoundRun, Runtime } from "../runtime/session.ts";
 import { actingGraph, mergingGraph } from "./acting-graph.ts";
 import type { Episode } from "./collector.ts";
+import { clearState, fillNoise, zeroTensors } from "./session-tensors.ts";
 
 export interface EvaluationOptions {
   readonly runtime: Runtime;
@@ -79,10 +80,8 @@ function createPlayer(runtime: Runtime, team: Team, group: EnvGroup, sampled: bo
     sampled,
   });
   const session = runtime.createSession(encodeModel(graph));
-  const tensors = (infos: typeof session.inputs): Record<string, FloatTensor> =>
-    Object.fromEntries(infos.map(({ name, shape }) => [name, floatTensor(shape as number[])]));
-  const feeds = tensors(session.inputs);
-  const fetches = tensors(session.outputs);
+  const feeds = zeroTensors(session.inputs);
+  const fetches = zeroTensors(session.outputs);
   feeds["parameters"] = { ...feeds["parameters"]!, data: actingWeights(runtime, team) };
   const run: BoundRun = session.bind(feeds, fetches);
   const discrete = team.actor.head.kind === "categorical";
@@ -90,20 +89,12 @@ function createPlayer(runtime: Runtime, team: Team, group: EnvGroup, sampled: bo
     act(random) {
       feeds["observations"]!.data.set(group.observations);
       feeds["action_mask"]?.data.set(group.actionMask);
-      const noise = feeds["noise"]?.data;
-      if (noise)
-        for (let k = 0; k < noise.length; k++) noise[k] = discrete ? random.gumbel() : random.normal();
+      if (feeds["noise"]) fillNoise(feeds["noise"].data, discrete, random);
       run.run();
       group.actions.set(fetches["action"]!.data);
       if (feeds["hidden"]) feeds["hidden"].data.set(fetches["hidden_out"]!.data);
     },
-    forget(env) {
-      const hidden = feeds["hidden"];
-      if (!hidden) return;
-      const [agents, envs, width] = hidden.dims as readonly [number, number, number];
-      for (let n = 0; n < agents; n++)
-        hidden.data.fill(0, (n * envs + env) * width, (n * envs + env + 1) * width);
-    },
+    forget: (env) => clearState(feeds["hidden"], env),
     dispose: () => session.dispose(),
   };
 }

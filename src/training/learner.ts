@@ -11,6 +11,7 @@ import type { OnnxModel } from "../onnx/model.ts";
 import { adamScalars } from "../optim/adam.ts";
 import type { BoundRun, Runtime, Session } from "../runtime/session.ts";
 import { gatherChunks } from "./rollout-buffer.ts";
+import { zeroTensors } from "./session-tensors.ts";
 
 /** One input of the graph taken from a rollout. */
 export interface BatchInput {
@@ -90,9 +91,7 @@ export class Learner {
       ...options.carried,
     };
     this.#replaced = [...REPLACED, ...Object.keys(options.carried ?? {})];
-    this.#fetches = Object.fromEntries(
-      this.#session.outputs.map(({ name, shape }) => [name, floatTensor(shape as number[])]),
-    );
+    this.#fetches = zeroTensors(this.#session.outputs);
   }
 
   /** float32 [G, P], the learner's own memory: read it between updates, do not write it. */

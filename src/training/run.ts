@@ -15,13 +15,13 @@ import { createVectorEnv, threadsBesideCaller } from "../envs/vector.ts";
 import type { VectorEnv } from "../envs/vector-contract.ts";
 import type { Runtime } from "../runtime/session.ts";
 import type { Episode } from "./collector.ts";
-import { requireSameNetwork, switchStep, type TrainConfig } from "./config.ts";
+import { type Phase, requireSameNetwork, switchStep, type TrainConfig } from "./config.ts";
 import { evaluate } from "./evaluation.ts";
 import { MetricsFile } from "./log/metrics-file.ts";
 import type { ProgressState } from "./log/progress.ts";
 import { EventFile } from "./log/tensorboard.ts";
 import { loadRun, type SavedRun, saveRun, trainerState } from "./saved-run.ts";
-import { type IterationReport, type Phase, Trainer } from "./trainer.ts";
+import { type IterationReport, Trainer } from "./trainer.ts";
 
 export interface TrainRunOptions {
   readonly config: TrainConfig;

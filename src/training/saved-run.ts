@@ -3,7 +3,7 @@
  * How files are written is `checkpoint/checkpoint.ts`.
  */
 import { z } from "zod";
-import { actorParameters, criticParameters, type Sharing } from "../../models/policy.ts";
+import { actorParameters, criticParameters } from "../../models/policy.ts";
 import {
   adapterLayers,
   agentAdapter,
@@ -23,9 +23,9 @@ import {
   writeCheckpoint,
 } from "../checkpoint/checkpoint.ts";
 import type { EnvSpec } from "../envs/contract.ts";
-import { actorConfig, criticConfig, loraConfig, type TrainConfig, trainConfig } from "./config.ts";
+import { actorConfig, criticConfig, type Phase, sharingIn, type TrainConfig, trainConfig } from "./config.ts";
 import type { LearnerState } from "./learner.ts";
-import type { Phase, TrainerState } from "./trainer.ts";
+import type { TrainerState } from "./trainer.ts";
 
 const CRITIC_FILE = "critic.safetensors";
 const OPTIMIZER_FILE = "optimizer.safetensors";
@@ -113,7 +113,7 @@ export function loadRun(directory: string): {
 } {
   const contents = readCheckpoint(directory, savedRun);
   const saved = contents.manifest;
-  const sharing = sharingOf(saved.config, saved.phase);
+  const sharing = sharingIn(saved.config, saved.phase);
   const parameters = actorParameters(actorConfig(saved.config, saved.environment), sharing);
   const file = contents.tensors[BACKBONE_FILE]!;
   const backbone = flatParameters(parameters.backbone, file);
@@ -177,7 +177,7 @@ function teamOf(
   trained: Float32Array,
 ): Team {
   const actor = actorConfig(config, spec);
-  const sharing = sharingOf(config, phase);
+  const sharing = sharingIn(config, phase);
   return {
     environment: { name: spec.name, stepSeconds: spec.stepSeconds },
     agents: spec.agents,
@@ -187,11 +187,6 @@ function teamOf(
     backbone,
     ...(sharing.kind === "low-rank" && { adapters: trained }),
   };
-}
-
-function sharingOf(config: TrainConfig, phase: Phase): Sharing {
-  if (phase === "adapters") return { kind: "low-rank", lora: loraConfig(config) };
-  return { kind: config.sharing === "nps" ? "individual" : "shared" };
 }
 
 function manifestOf(

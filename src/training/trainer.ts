@@ -21,9 +21,9 @@ import {
   actorConfig,
   chunkLengthOf,
   criticConfig,
-  loraConfig,
-  sharingAt,
-  switchStep,
+  type Phase,
+  phaseAt,
+  sharingIn,
   type TrainConfig,
 } from "./config.ts";
 import { createCriticLearner, criticBatch, valueNormOf } from "./critic-trainer.ts";
@@ -51,9 +51,6 @@ export interface IterationReport {
     Readonly<Record<"valueLoss" | "criticGradientNorm" | "explainedVariance" | "learningRate", number>>;
   readonly ms: Readonly<Record<"collect" | "inference" | "update", number>>;
 }
-
-/** `shared` trains one network (or separate ones), `adapters` the low-rank differences. */
-export type Phase = "shared" | "adapters";
 
 /** Everything that decides what the trainer does next. */
 export interface TrainerState {
@@ -90,7 +87,7 @@ export class Trainer {
     this.#options = options;
     // What adapters cannot be is refused now, not when their phase comes.
     if (config.sharing === "lorasa")
-      actorParameters(actorConfig(config, this.spec), { kind: "low-rank", lora: loraConfig(config) });
+      actorParameters(actorConfig(config, this.spec), sharingIn(config, "adapters"));
     const critic = criticConfig(config, this.spec);
     this.#critic = { config: critic, layout: criticParameters(critic) };
     this.#criticLearner = createCriticLearner({
@@ -108,7 +105,7 @@ export class Trainer {
     this.#criticBatch = criticBatch(this.#buffer, this.#gae.returns);
     this.#actorBatch = actorBatch(this.#buffer, this.#gae.advantages);
     this.#noise = new Random(config.seed).fork(4);
-    [this.#actor, this.#session, this.#collector] = this.#startPhase(0);
+    [this.#actor, this.#session, this.#collector] = this.#startPhase("shared");
     vectorEnv.reset(config.seed);
     this.#collector.reset();
   }
@@ -146,13 +143,7 @@ export class Trainer {
 
   /** Collects one rollout and learns from it; changes to the adapters when their step has come. */
   async iterate(): Promise<IterationReport> {
-    if (
-      this.phase === "shared" &&
-      this.config.sharing === "lorasa" &&
-      this.#envSteps >= switchStep(this.config)
-    ) {
-      this.#switchPhase();
-    }
+    if (this.phase === "shared" && phaseAt(this.config, this.#envSteps) === "adapters") this.#switchPhase();
     const start = performance.now();
     this.#collector.setParameters(this.#actor.acting, this.#criticLearner.parameters);
     const episodes = this.#collector.collect(this.#buffer, this.#noise);
@@ -205,20 +196,16 @@ export class Trainer {
   /** Freezes the backbone and gives every agent a fresh adapter and optimizer; the critic goes on. */
   #switchPhase(backbone: Float32Array = this.#actor.backbone): void {
     const collected = this.#collector.state();
-    const [actor, session, collector] = this.#startPhase(switchStep(this.config), backbone);
+    const [actor, session, collector] = this.#startPhase("adapters", backbone);
     this.#actor.dispose();
     this.#session.dispose();
     [this.#actor, this.#session, this.#collector] = [actor, session, collector];
     this.#collector.restore(collected);
   }
 
-  #startPhase(envSteps: number, backbone?: Float32Array): [ActorTrainer, Session, Collector] {
+  #startPhase(phase: Phase, backbone?: Float32Array): [ActorTrainer, Session, Collector] {
     const { config, runtime, vectorEnv } = this.#options;
-    const sharing = backbone
-      ? sharingAt(config, envSteps)
-      : config.sharing === "nps"
-        ? sharingAt(config, 0)
-        : ({ kind: "shared" } as const);
+    const sharing = sharingIn(config, phase);
     const actor = new ActorTrainer({
       runtime,
       config,
@@ -297,7 +284,6 @@ export class Trainer {
 function rolloutShape(config: TrainConfig, spec: EnvSpec): RolloutShape {
   const agents = spec.agents.length;
   const hidden = config.recurrent ? config.hidden.at(-1)! : 0;
-  const discrete = spec.actionSpace.kind === "discrete";
   return {
     agents,
     heads: config.critic === "agent" ? agents : 1,
@@ -307,7 +293,7 @@ function rolloutShape(config: TrainConfig, spec: EnvSpec): RolloutShape {
     observationSize: spec.observationSize,
     stateSize: spec.stateSize,
     drawnSize: spec.actionSpace.kind === "discrete" ? 1 : spec.actionSpace.size,
-    maskSize: discrete && spec.actionSpace.kind === "discrete" ? spec.actionSpace.count : 0,
+    maskSize: spec.actionSpace.kind === "discrete" ? spec.actionSpace.count : 0,
     actorHidden: hidden,
     criticHidden: hidden,
     finalValues: config.timeLimit === "bootstrap",

@@ -10,9 +10,9 @@ import { median } from "../../src/base/statistics.ts";
 import { createVectorEnv, threadsBesideCaller } from "../../src/envs/vector.ts";
 import { createRuntime } from "../../src/runtime/onnxruntime.ts";
 import type { Runtime, Session } from "../../src/runtime/session.ts";
-import type { TrainConfig } from "../../src/training/config.ts";
+import type { Phase, TrainConfig } from "../../src/training/config.ts";
 import { preset } from "../../src/training/presets.ts";
-import { type Phase, Trainer } from "../../src/training/trainer.ts";
+import { Trainer } from "../../src/training/trainer.ts";
 
 const { values } = parseArgs({
   options: {

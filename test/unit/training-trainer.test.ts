@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createRuntime } from "../../src/runtime/onnxruntime.ts";
-import { sharingAt, switchStep, type TrainConfig } from "../../src/training/config.ts";
+import { phaseAt, sharingIn, switchStep, type TrainConfig } from "../../src/training/config.ts";
 import { actingWeights } from "../../src/training/evaluation.ts";
 import { Trainer, type TrainerState } from "../../src/training/trainer.ts";
 import { type FakeTask, fakeVectorEnv } from "../helpers/fake-vector-env.ts";
@@ -174,6 +174,7 @@ test("the switch is a whole number of rollouts, within the run", () => {
   assert.equal(at(1e-9), 0);
   assert.equal(switchStep(tinyConfig({ sharing: "ps" })), 480);
   const config = tinyConfig();
+  const sharingAt = (of: TrainConfig, envSteps: number) => sharingIn(of, phaseAt(of, envSteps));
   assert.equal(sharingAt(config, 239).kind, "shared");
   assert.equal(sharingAt(config, 240).kind, "low-rank");
   assert.equal(sharingAt({ ...config, sharing: "nps" }, 0).kind, "individual");
