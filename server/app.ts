@@ -5,11 +5,11 @@ import { LorasaError } from "../src/base/errors.ts";
 import { createRuntime } from "../src/runtime/onnxruntime.ts";
 import type { Device } from "../src/runtime/session.ts";
 import { ModelRepository } from "./engine/repository.ts";
-import { createFailureReply, createHandler, type ServerContext } from "./handler.ts";
+import { createFailureReply, createHandler, type ServerContext } from "./http/handler.ts";
+import { createManagement } from "./http/management.ts";
+import { createGate } from "./http/token.ts";
 import { BODY_LIMIT_BYTES, HEADER_LIMIT_BYTES } from "./limits.ts";
-import { createManagement } from "./management.ts";
-import { createMetrics } from "./metrics.ts";
-import { createGate } from "./token.ts";
+import { createMetrics } from "./operations/metrics.ts";
 
 export interface ServerOptions {
   /** Folder of exported models. */

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { request } from "node:http";
 import { connect } from "node:net";
 import { test } from "node:test";
-import { METRICS } from "../../server/metrics.ts";
+import { METRICS } from "../../server/operations/metrics.ts";
 import { ask, assertErrorReply, serveTiny } from "../helpers/tiny-server.ts";
 
 const OBS = Float32Array.of(1, 2, 3, 4, 5, 6);

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { startServer } from "../../server/app.ts";
 import { ServerClient } from "../../server/client.ts";
-import { RateMeter } from "../../server/rate-meter.ts";
+import { RateMeter } from "../../server/operations/rate-meter.ts";
 import { type ErrorCode, LorasaError } from "../../src/base/errors.ts";
 import { temporaryFolder } from "../helpers/temporary-folder.ts";
 import { writeTinyRepository } from "../helpers/tiny-models.ts";

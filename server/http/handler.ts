@@ -3,14 +3,14 @@
  * management application.
  */
 import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
-import { LorasaError } from "../src/base/errors.ts";
+import { LorasaError } from "../../src/base/errors.ts";
+import type { Endpoint } from "../engine/policy-model.ts";
+import type { ModelRepository } from "../engine/repository.ts";
+import type { Metrics } from "../operations/metrics.ts";
+import { modelMetadata, serverMetadata } from "../protocol/metadata.ts";
+import { HEADER_LENGTH, type InferRequest, parseInferRequest } from "../protocol/request.ts";
+import { encodeInferReply } from "../protocol/response.ts";
 import { readBody } from "./body.ts";
-import type { Endpoint } from "./engine/policy-model.ts";
-import type { ModelRepository } from "./engine/repository.ts";
-import { modelMetadata, serverMetadata } from "./metadata.ts";
-import type { Metrics } from "./metrics.ts";
-import { HEADER_LENGTH, type InferRequest, parseInferRequest } from "./protocol/request.ts";
-import { encodeInferReply } from "./protocol/response.ts";
 import { describeError, sendError, sendInferReply, sendJson } from "./reply.ts";
 
 /** What every route works with. */

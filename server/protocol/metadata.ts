@@ -1,6 +1,6 @@
 /** What the server and its models say of themselves, in the protocol's words. */
-import { VERSION } from "../src/base/version.ts";
-import type { Endpoint } from "./engine/policy-model.ts";
+import { VERSION } from "../../src/base/version.ts";
+import type { Endpoint } from "../engine/policy-model.ts";
 
 /** Only what is implemented: clients switch features on by these. */
 const EXTENSIONS = ["binary_tensor_data", "parameters", "lora_adapters"];

@@ -1,10 +1,10 @@
 /** The page at `/`: models, adapters, versions and request rates, as HTML without scripts or outside requests. */
 
-import { escapeMarkup } from "../src/base/markup.ts";
-import { VERSION } from "../src/base/version.ts";
-import type { PolicyModel } from "./engine/policy-model.ts";
+import { escapeMarkup } from "../../src/base/markup.ts";
+import { VERSION } from "../../src/base/version.ts";
+import type { PolicyModel } from "../engine/policy-model.ts";
+import { SERVER_NAME } from "../protocol/metadata.ts";
 import type { ServerContext } from "./handler.ts";
-import { SERVER_NAME } from "./metadata.ts";
 
 const STYLE = `
 :root { color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif; }

@@ -1,8 +1,8 @@
 /** The server's metrics for Prometheus, and request rates for its page. Agents are never labels of hot metrics. */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
-import type { AdapterEntry } from "./engine/adapter-bank.ts";
-import type { PolicyModel } from "./engine/policy-model.ts";
-import type { ModelRepository } from "./engine/repository.ts";
+import type { AdapterEntry } from "../engine/adapter-bank.ts";
+import type { PolicyModel } from "../engine/policy-model.ts";
+import type { ModelRepository } from "../engine/repository.ts";
 import { RateMeter } from "./rate-meter.ts";
 
 interface MetricRow {

@@ -1,7 +1,7 @@
 /** Reads a request's body within its limits; memory is never taken on the word of a header alone. */
 import type { IncomingMessage } from "node:http";
-import { LorasaError } from "../src/base/errors.ts";
-import { CHUNK_LIMIT } from "./limits.ts";
+import { LorasaError } from "../../src/base/errors.ts";
+import { CHUNK_LIMIT } from "../limits.ts";
 
 /**
  * The whole body.

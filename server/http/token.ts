@@ -1,7 +1,7 @@
 /** The management token: compared in constant time, kept only as a hash. Not where tokens come from. */
 import { createHash, timingSafeEqual } from "node:crypto";
 import type { IncomingMessage } from "node:http";
-import { LorasaError } from "../src/base/errors.ts";
+import { LorasaError } from "../../src/base/errors.ts";
 
 /** Throws unless the request may manage. */
 export type Gate = (request: IncomingMessage) => void;

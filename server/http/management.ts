@@ -1,14 +1,14 @@
 /** The routes that are not hot, as an Express application: adapters, metrics and the status page. */
 import { join } from "node:path";
 import express, { type Express, type NextFunction, type Request, type Response } from "express";
-import { LorasaError } from "../src/base/errors.ts";
+import { LorasaError } from "../../src/base/errors.ts";
+import { type AdapterEntry, loadedEntry } from "../engine/adapter-bank.ts";
+import { bankOf, checkAdapterFiles, installAdapter } from "../engine/adapter-intake.ts";
+import type { PolicyModel } from "../engine/policy-model.ts";
+import { HEADER_LENGTH, parseJson } from "../protocol/request.ts";
 import { parseAdapterUpload } from "./adapter-upload.ts";
 import { readBody } from "./body.ts";
-import { type AdapterEntry, loadedEntry } from "./engine/adapter-bank.ts";
-import { bankOf, checkAdapterFiles, installAdapter } from "./engine/adapter-intake.ts";
-import type { PolicyModel } from "./engine/policy-model.ts";
 import type { ServerContext } from "./handler.ts";
-import { HEADER_LENGTH, parseJson } from "./protocol/request.ts";
 import { sendJson, sendText } from "./reply.ts";
 import { renderStatusPage } from "./status-page.ts";
 import type { Gate } from "./token.ts";

@@ -1,7 +1,7 @@
 /** Writes replies: JSON, text, and errors as `{"error": "CODE: message"}`, never a stack trace or a path. */
 import type { ServerResponse } from "node:http";
-import { LorasaError } from "../src/base/errors.ts";
-import type { EncodedReply } from "./protocol/response.ts";
+import { LorasaError } from "../../src/base/errors.ts";
+import type { EncodedReply } from "../protocol/response.ts";
 
 export function sendJson(response: ServerResponse, value: unknown, status = 200): void {
   const text = JSON.stringify(value);

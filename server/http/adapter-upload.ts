@@ -8,10 +8,10 @@
  *
  * Each may hold `"load_inplace": true`, without which a loaded adapter is not replaced.
  */
-import { LorasaError } from "../src/base/errors.ts";
-import type { AdapterFiles } from "./engine/adapter-intake.ts";
-import { readContained } from "./engine/adapter-intake.ts";
-import { type ParameterValue, parseHeaderLength, parseJson, parseParameters } from "./protocol/request.ts";
+import { LorasaError } from "../../src/base/errors.ts";
+import type { AdapterFiles } from "../engine/adapter-intake.ts";
+import { readContained } from "../engine/adapter-intake.ts";
+import { type ParameterValue, parseHeaderLength, parseJson, parseParameters } from "../protocol/request.ts";
 
 export interface AdapterUpload {
   readonly files: AdapterFiles;
