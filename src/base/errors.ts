@@ -44,6 +44,7 @@ export const ERROR_CODES = {
     about: "An adapter does not fit: another backbone, rank, layer set or unsupported variant.",
   },
   LORASA_EXISTS: { status: 409, exit: 2, about: "Something of that name exists and would be overwritten." },
+  LORASA_BUSY: { status: 409, exit: 2, about: "An adapter is pinned or in use." },
   LORASA_REQUEST: { status: 400, exit: 2, about: "An HTTP request is malformed or not supported." },
   LORASA_TOO_LARGE: { status: 413, exit: 2, about: "A request, file or tensor exceeds a limit." },
   LORASA_UNAUTHORIZED: {
@@ -53,6 +54,11 @@ export const ERROR_CODES = {
   },
   LORASA_FORBIDDEN: { status: 403, exit: 2, about: "The route is switched off on this server." },
   LORASA_UNAVAILABLE: { status: 503, exit: 1, about: "The server is starting, stopping or full." },
+  LORASA_CANCELLED: {
+    status: 400,
+    exit: 1,
+    about: "The client went away or gave up before its request was run.",
+  },
   LORASA_PORT: { status: 500, exit: 2, about: "The address to listen on is in use or not permitted." },
   LORASA_DEVICE: {
     status: 500,
