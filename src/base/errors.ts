@@ -56,7 +56,7 @@ export const ERROR_CODES = {
   LORASA_UNAVAILABLE: { status: 503, exit: 1, about: "The server is starting, stopping or full." },
   LORASA_CANCELLED: {
     status: 400,
-    exit: 1,
+    exit: 2,
     about: "The client went away or gave up before its request was run.",
   },
   LORASA_PORT: { status: 500, exit: 2, about: "The address to listen on is in use or not permitted." },
