@@ -1,112 +1,91 @@
 /**
- * The adapters of a factored model: one slot an agent, stacked into the tensors that its graphs take.
- * Not how an adapter is parsed or checked: what comes here fits.
+ * The tensors through which graphs see adapters: slots `[S, in, R]` and `[S, R, out]`, filled just before a run.
+ * Not which adapters a model has: see `adapter-registry.ts`.
  *
- * A snapshot never changes. A new adapter makes a new snapshot, which becomes visible by one assignment: a run
- * that began with the old one keeps it whole, so no reply mixes two versions of an adapter.
+ * Adapters are immutable and a run is synchronous, so a slot may be overwritten at any time between runs: a
+ * request keeps its adapters by holding them, wherever they lie. An adapter that is already in its slot costs
+ * nothing.
  */
-import { LorasaError } from "../../src/base/errors.ts";
 import { type FloatTensor, floatTensor } from "../../src/base/tensor.ts";
-import type { AdapterLayer } from "../../src/checkpoint/repository.ts";
+import type { AdapterLayout, ResidentAdapter } from "./resident-adapter.ts";
 
-/** What is known of the adapter in a slot. */
-export interface AdapterEntry {
-  /** Rises by one with each load of this slot, from 1, also across unloads. */
-  readonly version: number;
-  readonly sha256: string;
-  readonly loadedAtMs: number;
-}
+type BankTensors = Readonly<Record<string, FloatTensor>>;
 
-export interface BankSnapshot {
-  /** `<layer>.lora_A.weight [S, in, R]` and `<layer>.lora_B.weight [S, R, out]`; an empty slot holds zeros. */
-  readonly tensors: Readonly<Record<string, FloatTensor>>;
-  /** By slot; undefined where no adapter is loaded, which no run may use. */
-  readonly entries: readonly (AdapterEntry | undefined)[];
-}
-
+/** Owns the memory that the graphs read. */
 export class AdapterBank {
-  readonly layers: readonly AdapterLayer[];
-  #current: BankSnapshot;
-  readonly #lastVersions: number[];
+  readonly #layout: AdapterLayout;
+  #tensors: BankTensors;
+  #held: (ResidentAdapter | undefined)[];
+  /** Slot of each adapter that {@link slotOf} placed. */
+  readonly #slots = new Map<ResidentAdapter, number>();
+  #next = 0;
+  /** Number of the batch that a slot was last wanted for: it is not taken away within one. */
+  #wanted: Int32Array;
+  #batch = 0;
 
-  constructor(layers: readonly AdapterLayer[], slots: number) {
-    this.layers = layers;
-    this.#lastVersions = new Array<number>(slots).fill(0);
-    this.#current = {
-      tensors: emptyTensors(layers, slots),
-      entries: new Array<undefined>(slots).fill(undefined),
-    };
+  constructor(layout: AdapterLayout, slots: number) {
+    this.#layout = layout;
+    this.#tensors = emptyTensors(layout, slots);
+    this.#held = new Array<undefined>(slots).fill(undefined);
+    this.#wanted = new Int32Array(slots);
   }
 
-  /** The adapters of this moment. */
-  get current(): BankSnapshot {
-    return this.#current;
+  /** By graph input. Another object after {@link beginBatch} made the bank larger. */
+  get tensors(): BankTensors {
+    return this.#tensors;
   }
 
-  /** Bytes of the resident tensors of all slots. */
+  get slots(): number {
+    return this.#held.length;
+  }
+
   get bytes(): number {
-    return Object.values(this.#current.tensors).reduce((sum, { data }) => sum + data.byteLength, 0);
+    return this.slots * this.#layout.length * Float32Array.BYTES_PER_ELEMENT;
   }
 
-  /** Names of the graph inputs that the bank feeds. */
-  get inputNames(): readonly string[] {
-    return Object.keys(this.#current.tensors);
-  }
-
-  /**
-   * Puts an adapter into a slot.
-   * @param parameters by graph input, `[in, R]` and `[R, out]`, the scale folded in; sizes and values checked.
-   */
-  replace(slot: number, parameters: ReadonlyMap<string, FloatTensor>, sha256: string): AdapterEntry {
-    const version = this.#lastVersions[slot]! + 1;
-    const entry: AdapterEntry = { version, sha256, loadedAtMs: Date.now() };
-    const tensors = copyTensors(this.#current.tensors);
-    for (const name of this.inputNames) {
-      const { data } = parameters.get(name)!;
-      tensors[name]!.data.set(data, slot * data.length);
+  /** Puts an adapter into the slot of that number. */
+  put(slot: number, adapter: ResidentAdapter): void {
+    if (this.#held[slot] === adapter) return;
+    this.#held[slot] = adapter;
+    for (const { input, offset, length } of this.#layout.parts) {
+      this.#tensors[input]!.data.set(adapter.values.subarray(offset, offset + length), slot * length);
     }
-    this.#lastVersions[slot] = version;
-    this.#current = { tensors, entries: this.#current.entries.with(slot, entry) };
-    return entry;
   }
 
-  /** Empties a slot: requests for its agent fail until another adapter comes. Memory of the old one goes with its last run. */
-  unload(slot: number): void {
-    this.#current = { ...this.#current, entries: this.#current.entries.with(slot, undefined) };
+  /** Starts a batch that needs at most `distinct` adapters. */
+  beginBatch(distinct: number): void {
+    if (distinct > this.slots) this.#grow(distinct);
+    this.#batch += 1;
+  }
+
+  /** The slot in which the adapter lies for this batch, put into one that the batch does not need. */
+  slotOf(adapter: ResidentAdapter): number {
+    const slot = this.#slots.get(adapter) ?? this.#place(adapter);
+    this.#wanted[slot] = this.#batch;
+    return slot;
+  }
+
+  #place(adapter: ResidentAdapter): number {
+    while (this.#wanted[this.#next] === this.#batch) this.#next = (this.#next + 1) % this.slots;
+    const slot = this.#next;
+    this.#next = (slot + 1) % this.slots;
+    const old = this.#held[slot];
+    if (old) this.#slots.delete(old);
+    this.put(slot, adapter);
+    this.#slots.set(adapter, slot);
+    return slot;
+  }
+
+  #grow(distinct: number): void {
+    const slots = Math.max(distinct, 2 * this.slots);
+    this.#tensors = emptyTensors(this.#layout, slots);
+    this.#held = new Array<undefined>(slots).fill(undefined);
+    this.#wanted = new Int32Array(slots);
+    this.#slots.clear();
+    this.#next = 0;
   }
 }
 
-/** The graph's input for a layer's matrix. */
-export function adapterInput(layer: AdapterLayer, matrix: "A" | "B"): string {
-  return `${layer.name}.lora_${matrix}.weight`;
-}
-
-/**
- * The adapter of a slot.
- * @throws LORASA_UNKNOWN_ADAPTER when none is loaded: the backbone alone never answers in its place.
- */
-export function loadedEntry(snapshot: BankSnapshot, slot: number, agent: string): AdapterEntry {
-  const entry = snapshot.entries[slot];
-  if (entry) return entry;
-  throw new LorasaError("LORASA_UNKNOWN_ADAPTER", {
-    asked: `adapter of ${agent}`,
-    expected: "a loaded one",
-    received: "none",
-    mend: "push one, or leave this agent out",
-  });
-}
-
-function emptyTensors(layers: readonly AdapterLayer[], slots: number): Record<string, FloatTensor> {
-  const tensors: Record<string, FloatTensor> = {};
-  for (const layer of layers) {
-    tensors[adapterInput(layer, "A")] = floatTensor([slots, layer.in, layer.rank]);
-    tensors[adapterInput(layer, "B")] = floatTensor([slots, layer.rank, layer.out]);
-  }
-  return tensors;
-}
-
-function copyTensors(tensors: BankSnapshot["tensors"]): Record<string, FloatTensor> {
-  const copies: Record<string, FloatTensor> = {};
-  for (const name in tensors) copies[name] = { ...tensors[name]!, data: tensors[name]!.data.slice() };
-  return copies;
+function emptyTensors({ parts }: AdapterLayout, slots: number): BankTensors {
+  return Object.fromEntries(parts.map(({ input, dims }) => [input, floatTensor([slots, ...dims])]));
 }

@@ -1,13 +1,13 @@
-/** Puts adapters into a model's bank: checked whole first, then visible at once. Not how they arrive. */
-import { existsSync, realpathSync } from "node:fs";
+/** Checks an adapter's two files against a backbone, whole, before anything changes. Not how they arrive. */
+import { realpathSync } from "node:fs";
 import { isAbsolute, join, sep } from "node:path";
 import { LorasaError } from "../../src/base/errors.ts";
 import { readFile, sha256 } from "../../src/base/files.ts";
-import { type FloatTensor, firstNonFinite } from "../../src/base/tensor.ts";
+import { firstNonFinite } from "../../src/base/tensor.ts";
 import { adapterParameters, checkAdapter } from "../../src/checkpoint/adapter.ts";
 import { CONFIG_FILE, parseAdapter, TENSORS_FILE } from "../../src/checkpoint/peft.ts";
-import type { AdapterBank, AdapterEntry } from "./adapter-bank.ts";
-import type { PolicyModel } from "./policy-model.ts";
+import type { AdapterLayer } from "../../src/checkpoint/repository.ts";
+import { type AdapterLayout, adapterValues } from "./resident-adapter.ts";
 
 /** An adapter's two files as they arrived: nothing of them is trusted. */
 export interface AdapterFiles {
@@ -17,53 +17,25 @@ export interface AdapterFiles {
   readonly tensors: Uint8Array;
 }
 
-/** An adapter that fits, ready to be put into a slot. */
+/** What adapters of a model must fit. */
+export interface AdapterFit {
+  readonly layers: readonly AdapterLayer[];
+  readonly layout: AdapterLayout;
+  readonly backboneSha256: string;
+}
+
+/** An adapter that fits. */
 export interface CheckedAdapter {
-  readonly slot: number;
-  readonly parameters: ReadonlyMap<string, FloatTensor>;
+  readonly values: Float32Array;
   readonly sha256: string;
 }
 
-/**
- * The bank of a factored model.
- * @throws LORASA_ADAPTER for a model whose adapters are merged into its graphs.
- */
-export function bankOf(model: PolicyModel): AdapterBank {
-  if (model.bank) return model.bank;
-  throw new LorasaError("LORASA_ADAPTER", {
-    asked: `adapters of ${model.manifest.name}`,
-    expected: "a factored model",
-    received: `a ${model.manifest.mode} one`,
-    mend: "export it with --mode factored",
-  });
-}
-
-/**
- * Checks an adapter completely; the model is untouched.
- * @throws LORASA_UNKNOWN_AGENT, LORASA_ADAPTER, LORASA_FILE, LORASA_DTYPE or LORASA_NOT_FINITE.
- */
-export function checkAdapterFiles(model: PolicyModel, agent: string, files: AdapterFiles): CheckedAdapter {
-  const bank = bankOf(model);
-  const slot = model.agentIndex(agent);
-  const parsed = parseAdapter(parseConfig(agent, files.config), files.tensors, `adapter ${agent}`);
-  const checked = checkAdapter(parsed, bank.layers, model.manifest.backboneSha256);
-  const parameters = adapterParameters(checked);
-  for (const [name, { data }] of parameters) checkFinite(`adapter ${agent}, ${name}`, data);
-  return { slot, parameters, sha256: sha256(files.tensors) };
-}
-
-/** Makes a checked adapter the one that requests begin with from now on. */
-export function installAdapter(model: PolicyModel, adapter: CheckedAdapter): AdapterEntry {
-  return bankOf(model).replace(adapter.slot, adapter.parameters, adapter.sha256);
-}
-
-/** Loads `adapters/<agent>/` of a model's folder for each agent that has one; the others wait for a push. */
-export function loadShippedAdapters(model: PolicyModel, folder: string): void {
-  for (const { name } of model.manifest.agents) {
-    const directory = join(folder, "adapters", name);
-    if (!existsSync(directory)) continue;
-    installAdapter(model, checkAdapterFiles(model, name, readFiles(directory)));
-  }
+/** @throws LORASA_ADAPTER, LORASA_FILE, LORASA_DTYPE or LORASA_NOT_FINITE. */
+export function checkAdapterFiles(name: string, files: AdapterFiles, fit: AdapterFit): CheckedAdapter {
+  const parsed = parseAdapter(parseConfig(name, files.config), files.tensors, `adapter ${name}`);
+  const parameters = adapterParameters(checkAdapter(parsed, fit.layers, fit.backboneSha256));
+  for (const [input, { data }] of parameters) checkFinite(`adapter ${name}, ${input}`, data);
+  return { values: adapterValues(fit.layout, parameters), sha256: sha256(files.tensors) };
 }
 
 /**
@@ -88,19 +60,12 @@ export function readContained(root: string, path: string): AdapterFiles {
   }
 }
 
-function readFiles(directory: string): AdapterFiles {
-  return {
-    config: readFile(join(directory, CONFIG_FILE), "adapter configuration").toString("utf8"),
-    tensors: readFile(join(directory, TENSORS_FILE), "adapter tensors"),
-  };
-}
-
-function parseConfig(agent: string, text: string): unknown {
+function parseConfig(name: string, text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
     throw new LorasaError("LORASA_ADAPTER", {
-      asked: `adapter ${agent}, ${CONFIG_FILE}`,
+      asked: `adapter ${name}, ${CONFIG_FILE}`,
       expected: "JSON",
       received: "text that is not JSON",
     });

@@ -26,15 +26,26 @@ export interface GraphForm {
   readonly fixed: readonly string[];
 }
 
+/** Where a graph came from, so that another thread can load it too. */
+export interface GraphFile {
+  readonly path: string;
+  readonly sha256: string;
+  readonly bytes: number;
+}
+
 /** Inputs that stay the same from run to run. Another object means other tensors: bindings are then made anew. */
 export type FixedInputs = Readonly<Record<string, HostTensor>>;
 
 /** Buffers of one batch size, in the graph's row order. */
-export interface RowBinding {
+export interface RowBuffers {
   readonly inputs: Readonly<Record<string, RowBlock>>;
   /** int64 per row: `agent` and `slot` of the rows graph. */
-  readonly indices: Readonly<Record<string, BigInt64Array>>;
+  readonly indices: Readonly<Partial<Record<"agent" | "slot", BigInt64Array>>>;
   readonly outputs: Readonly<Record<string, RowBlock<Float32Array | BigInt64Array>>>;
+}
+
+/** Buffers that a run reads and fills. */
+interface RowBinding extends RowBuffers {
   run(): void;
 }
 
@@ -46,19 +57,21 @@ interface Bound extends RowBinding {
 }
 
 /** Names of a graph's per-row index inputs. */
-const INDEX_INPUTS = ["agent", "slot"];
+const INDEX_INPUTS: readonly string[] = ["agent", "slot"];
 
 /** Owns the session. */
 export class BoundGraph {
   readonly session: Session;
+  readonly file: GraphFile;
   readonly #leading: readonly number[];
   readonly #rowInputs: readonly TensorInfo[];
   readonly #indexInputs: readonly TensorInfo[];
   readonly #kept = new Map<string, Bound>();
 
   /** @throws LORASA_GRAPH when the graph is not one of a policy of that form. */
-  constructor(session: Session, form: GraphForm) {
+  constructor(session: Session, form: GraphForm, file: GraphFile) {
     this.session = session;
+    this.file = file;
     checkGraph(session, form);
     this.#leading = form.leading;
     this.#rowInputs = session.inputs.filter(({ name }) => name in POLICY_INPUTS);
@@ -85,12 +98,15 @@ export class BoundGraph {
     return kept;
   }
 
-  /** Runs one row of zeros an agent. */
-  warmUp(fixed: FixedInputs): void {
-    this.bind(
-      this.#leading.map((size) => (size < 0 ? 1 : size)),
-      fixed,
-    ).run();
+  /** The sizes in front of a row's features for a batch of that many rows an agent, or rows. */
+  leading(rows: number): readonly number[] {
+    return this.#leading.map((size) => (size < 0 ? rows : size));
+  }
+
+  /** New buffers without a session, to be run elsewhere. Outputs are left out: they come back with the run. */
+  buffers(leading: readonly number[]): RowBuffers {
+    const tensors = allocate([...this.#rowInputs, ...this.#indexInputs], leading);
+    return { inputs: blocks(this.#rowInputs, tensors) as Record<string, RowBlock>, indices: this.#indices(tensors), outputs: {} };
   }
 
   dispose(): void {
@@ -107,14 +123,18 @@ export class BoundGraph {
       fixed,
       bound: this.session.bind({ ...tensors, ...fixed }, results),
       inputs: blocks(this.#rowInputs, tensors) as Record<string, RowBlock>,
-      indices: Object.fromEntries(
-        this.#indexInputs.map(({ name }) => [name, tensors[name]!.data as BigInt64Array]),
-      ),
+      indices: this.#indices(tensors),
       outputs: blocks(this.session.outputs, results),
       run: () => created.bound.run(),
     };
     if (elementCount(leading) <= KEPT_ROWS) this.#keep(key, created);
     return created;
+  }
+
+  #indices(tensors: Readonly<Record<string, HostTensor>>): RowBuffers["indices"] {
+    return Object.fromEntries(
+      this.#indexInputs.map(({ name }) => [name, tensors[name]!.data as BigInt64Array]),
+    );
   }
 
   #keep(key: string, created: Bound): void {

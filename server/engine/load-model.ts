@@ -1,36 +1,47 @@
 /** Loads a model's folder: manifest, checksums, graphs and the adapters that it ships. Not how they are run. */
 import { join } from "node:path";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { LorasaError } from "../../src/base/errors.ts";
 import { readFile, sha256 } from "../../src/base/files.ts";
 import type { AdapterLayer, ModelManifest } from "../../src/checkpoint/repository.ts";
 import { readModelManifest } from "../../src/checkpoint/repository-files.ts";
 import type { Runtime } from "../../src/runtime/session.ts";
-import { AdapterBank, adapterInput } from "./adapter-bank.ts";
-import { loadShippedAdapters } from "./adapter-intake.ts";
+import { AdapterRegistry } from "./adapter-registry.ts";
+import { AdapterStore } from "./adapter-store.ts";
 import { BoundGraph, type GraphForm } from "./bound-graph.ts";
+import { type EngineEvents, NO_EVENTS } from "./events.ts";
 import { type ModelGraphs, PolicyModel } from "./policy-model.ts";
 import { rowSizes } from "./policy-tensors.ts";
+import { adapterInput, adapterLayout } from "./resident-adapter.ts";
 
 export interface LoadOptions {
   readonly runtime: Runtime;
   /** Threads inside an operator. */
   readonly threads: number;
+  /** Folder that keeps pushed adapters, one folder a model; absent for a temporary one. */
+  readonly adapterStore?: string;
+  /** Most adapters of a model in memory. Default 1,024. */
+  readonly residentAdapters?: number;
+  /** Most adapters of a model that are known by name. Default 100,000. */
+  readonly maxAdapters?: number;
+  readonly events?: EngineEvents;
 }
 
 type GraphFiles = ReadonlyMap<string, Buffer>;
 
 /**
- * Reads and checks everything before a session is made; on failure nothing stays loaded.
+ * Reads and checks everything before a session is made; on failure nothing stays loaded. Other work goes on
+ * between the graphs.
  * @throws LORASA_FILE, LORASA_CHECKSUM, LORASA_GRAPH, LORASA_DEVICE, LORASA_ADAPTER.
  */
-export function loadModel(folder: string, options: LoadOptions): PolicyModel {
+export async function loadModel(folder: string, options: LoadOptions): Promise<PolicyModel> {
   const manifest = readModelManifest(folder);
   const files = verifyFiles(folder, manifest);
   const opened: BoundGraph[] = [];
   try {
-    const model = new PolicyModel(manifest, openGraphs(manifest, files, options, opened));
-    warmUp(model.graphs);
-    if (model.bank) loadShippedAdapters(model, folder);
+    const graphs = await openGraphs(manifest, folder, files, options, opened);
+    const model = new PolicyModel(manifest, graphs);
+    await model.registry?.readOwn();
     return model;
   } catch (error) {
     for (const graph of opened) graph.dispose();
@@ -38,7 +49,7 @@ export function loadModel(folder: string, options: LoadOptions): PolicyModel {
   }
 }
 
-/** Bytes of every file of the manifest, sizes and checksums as recorded. */
+/** Bytes of every graph of the manifest; sizes and checksums of all files as recorded. */
 function verifyFiles(folder: string, manifest: ModelManifest): GraphFiles {
   const files = new Map<string, Buffer>();
   for (const [path, recorded] of Object.entries(manifest.files)) {
@@ -56,61 +67,70 @@ function verifyFiles(folder: string, manifest: ModelManifest): GraphFiles {
   return files;
 }
 
-/** Where a mode's graphs are and what each must be. */
-interface GraphFile extends GraphForm {
-  readonly path: string | undefined;
-}
-
-function openGraphs(
+async function openGraphs(
   manifest: ModelManifest,
+  folder: string,
   files: GraphFiles,
   options: LoadOptions,
   opened: BoundGraph[],
-): ModelGraphs {
-  const team = manifest.agents.length;
+): Promise<ModelGraphs> {
+  const { graphs, mode, agents } = manifest;
   const padded = rowSizes(manifest);
   const fixed = manifest.adapterLayers.flatMap(bothInputs);
-  const open = (
+  const open = async (
     role: string,
     path: string | undefined,
     leading: readonly number[],
     sizes = [padded],
-  ): BoundGraph => {
-    const form = { what: `${manifest.name}, ${role} graph`, path, leading, sizes, fixed };
-    const graph = openGraph(form, files, options);
+  ): Promise<BoundGraph> => {
+    await nextTurn();
+    const form = { what: `${manifest.name}, ${role} graph`, leading, sizes, fixed };
+    const graph = openGraph(form, join(folder, path ?? ""), graphBytes(form.what, path, files), options);
     opened.push(graph);
     return graph;
   };
-  const { graphs, mode } = manifest;
   if (mode === "merged") {
-    const openAgent = (name: string, agent: number): BoundGraph =>
-      open(name, graphs.agents?.[name], [-1], [rowSizes(manifest, agent), padded]);
-    return { mode, agents: manifest.agents.map(({ name }, agent) => openAgent(name, agent)) };
+    const all: BoundGraph[] = [];
+    for (const [agent, { name }] of agents.entries()) {
+      all.push(await open(name, graphs.agents?.[name], [-1], [rowSizes(manifest, agent), padded]));
+    }
+    return { mode, agents: all };
   }
-  const teamGraph = open("team", graphs.team, [team, -1]);
-  if (mode === "stacked") return { mode, team: teamGraph };
-  const bank = new AdapterBank(manifest.adapterLayers, team);
-  return { mode, team: teamGraph, rows: open("rows", graphs.rows, [-1]), bank };
+  const team = await open("team", graphs.team, [agents.length, -1]);
+  if (mode === "stacked") return { mode, team };
+  const rows = await open("rows", graphs.rows, [-1]);
+  return { mode, team, rows, registry: openRegistry(manifest, folder, options) };
 }
 
-function openGraph(file: GraphFile, files: GraphFiles, { runtime, threads }: LoadOptions): BoundGraph {
-  const session = runtime.createSession(graphBytes(file.what, file.path, files), {
-    threads,
-    untrusted: true,
+function openRegistry(manifest: ModelManifest, folder: string, options: LoadOptions): AdapterRegistry {
+  const { adapterStore, residentAdapters = 1024, maxAdapters = 100_000, events = NO_EVENTS } = options;
+  const fit = {
+    layers: manifest.adapterLayers,
+    layout: adapterLayout(manifest.adapterLayers),
+    backboneSha256: manifest.backboneSha256,
+  };
+  return new AdapterRegistry(manifest, fit, {
+    folder: join(folder, "adapters"),
+    store: new AdapterStore(adapterStore === undefined ? undefined : join(adapterStore, manifest.name)),
+    residentLimit: residentAdapters,
+    adapterLimit: maxAdapters,
+    events,
   });
+}
+
+function openGraph(
+  form: GraphForm,
+  path: string,
+  bytes: Buffer,
+  { runtime, threads }: LoadOptions,
+): BoundGraph {
+  const session = runtime.createSession(bytes, { threads, untrusted: true });
   try {
-    return new BoundGraph(session, file);
+    return new BoundGraph(session, form, { path, sha256: sha256(bytes), bytes: bytes.length });
   } catch (error) {
     session.dispose();
     throw error;
   }
-}
-
-/** One run of each graph: what does not fit is found before the first request, which is then not the slowest. */
-function warmUp(graphs: ModelGraphs): void {
-  if (graphs.mode === "merged") for (const graph of graphs.agents) graph.warmUp({});
-  else graphs.team.warmUp(graphs.mode === "factored" ? graphs.bank.current.tensors : {});
-  if (graphs.mode === "factored") graphs.rows.warmUp(graphs.bank.current.tensors);
 }
 
 function bothInputs(layer: AdapterLayer): readonly string[] {

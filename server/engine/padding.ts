@@ -1,20 +1,13 @@
 /** Zeros behind the features of agents that have fewer than the longest: the same in, and out, in every mode. */
 import type { ModelManifest } from "../../src/checkpoint/repository.ts";
-import { type RowAgents, type RowBlock, rowCount } from "./placement.ts";
+import { agentOfRow, type RowAgents, type RowBlock, rowCount } from "./placement.ts";
 import { type RowSizes, rowSizes } from "./policy-tensors.ts";
 
 /** Width of an agent's own features in a row, such as its observation size. */
 export type OwnWidth = (sizes: RowSizes) => number;
 
-/** Agent of a row of a request. */
-function agentOfRow(agents: RowAgents, row: number, team: number): number {
-  if (agents.kind === "team") return row % team;
-  return agents.kind === "tagged" ? agents.index[row]! : agents.agent;
-}
-
-/** Whether some agent's rows of this width are padded. A request to one agent has none. */
-export function isPadded(manifest: ModelManifest, agents: RowAgents, own: OwnWidth): boolean {
-  if (agents.kind === "agent") return false;
+/** Whether some agent's rows of this width are padded in the team's. */
+export function isPadded(manifest: ModelManifest, own: OwnWidth): boolean {
   const widest = own(rowSizes(manifest));
   return manifest.agents.some((_, agent) => own(rowSizes(manifest, agent)) < widest);
 }

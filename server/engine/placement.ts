@@ -1,6 +1,6 @@
 /**
- * Where each row of a request goes in a graph's memory. Every request is rows with an agent each; a graph wants
- * them in its own order. Not what the rows hold.
+ * Where each row of a batch goes in a graph's memory. A batch is several requests, each of rows with an agent
+ * each; a graph wants them in its own order. Not what the rows hold.
  */
 
 /** The agents of a request's rows, row-major. */
@@ -12,44 +12,8 @@ export type RowAgents =
   /** Every row belongs to one agent. */
   | { readonly kind: "agent"; readonly agent: number; readonly rows: number };
 
-/** Rows sorted by agent into equal groups: `order[n·size + k]` is the k-th row of agent n, or −1 for padding. */
-export interface Grouping {
-  readonly size: number;
-  readonly order: Int32Array;
-  /** Rows of each agent. */
-  readonly counts: Int32Array;
-}
-
-export function rowCount(rows: RowAgents, agents: number): number {
-  if (rows.kind === "team") return rows.environments * agents;
-  return rows.kind === "tagged" ? rows.index.length : rows.rows;
-}
-
-/** Groups the rows of a request, keeping their order within an agent. */
-export function groupRows(rows: RowAgents, agents: number): Grouping {
-  if (rows.kind === "team") return groupTeam(rows.environments, agents);
-  const index = rows.kind === "tagged" ? rows.index : new Int32Array(rows.rows).fill(rows.agent);
-  const counts = new Int32Array(agents);
-  for (let row = 0; row < index.length; row++) counts[index[row]!]!++;
-  const size = counts.reduce((most, count) => Math.max(most, count), 0);
-  const order = new Int32Array(agents * size).fill(-1);
-  const filled = new Int32Array(agents);
-  for (let row = 0; row < index.length; row++) {
-    const agent = index[row]!;
-    order[agent * size + filled[agent]!++] = row;
-  }
-  return { size, order, counts };
-}
-
-function groupTeam(environments: number, agents: number): Grouping {
-  const order = new Int32Array(agents * environments);
-  for (let agent = 0, at = 0; agent < agents; agent++) {
-    for (let environment = 0; environment < environments; environment++) {
-      order[at++] = environment * agents + agent;
-    }
-  }
-  return { size: environments, order, counts: new Int32Array(agents).fill(environments) };
-}
+/** Graph row of each row of a request: `place + i`, or `place[i]`. */
+export type Place = number | Int32Array;
 
 /** A block of rows of equal width. */
 export interface RowBlock<T extends Float32Array | BigInt64Array = Float32Array> {
@@ -57,34 +21,133 @@ export interface RowBlock<T extends Float32Array | BigInt64Array = Float32Array>
   readonly width: number;
 }
 
-/** Fills `into` with the rows that `order` names; narrower rows and padding are completed with zeros. */
-export function gatherRows(into: RowBlock, from: RowBlock, order: Int32Array): void {
+export function rowCount(rows: RowAgents, agents: number): number {
+  if (rows.kind === "team") return rows.environments * agents;
+  return rows.kind === "tagged" ? rows.index.length : rows.rows;
+}
+
+/** Agent of a row of a request. */
+export function agentOfRow(agents: RowAgents, row: number, team: number): number {
+  if (agents.kind === "team") return row % team;
+  return agents.kind === "tagged" ? agents.index[row]! : agents.agent;
+}
+
+/** Rows of each agent in a batch, and the most that any of them has. */
+export interface GroupSizes {
+  readonly counts: Int32Array;
+  readonly size: number;
+}
+
+export function groupSizes(batch: readonly RowAgents[], agents: number): GroupSizes {
+  const counts = new Int32Array(agents);
+  let environments = 0;
+  for (const rows of batch) {
+    if (rows.kind === "team") environments += rows.environments;
+    else if (rows.kind === "agent") counts[rows.agent]! += rows.rows;
+    else for (let row = 0; row < rows.index.length; row++) counts[rows.index[row]!]!++;
+  }
+  let size = 0;
+  for (let agent = 0; agent < agents; agent++) {
+    counts[agent]! += environments;
+    size = Math.max(size, counts[agent]!);
+  }
+  return { counts, size };
+}
+
+/**
+ * Places rows sorted by agent: agent n's k-th row of the batch goes to `n·size + k`, in the order of the requests.
+ * @param size rows of a group, at least the largest count; rows beyond an agent's count are padding.
+ */
+export function groupPlaces(batch: readonly RowAgents[], agents: number, size: number): Place[] {
+  const next = Int32Array.from({ length: agents }, (_, agent) => agent * size);
+  return batch.map((rows) => {
+    if (rows.kind === "tagged") return taggedPlaces(rows.index, next);
+    if (rows.kind === "team") return teamPlaces(rows.environments, agents, size, next);
+    const start = next[rows.agent]!;
+    next[rows.agent] = start + rows.rows;
+    return start;
+  });
+}
+
+function taggedPlaces(index: Int32Array, next: Int32Array): Int32Array {
+  const places = new Int32Array(index.length);
+  for (let row = 0; row < index.length; row++) places[row] = next[index[row]!]!++;
+  return places;
+}
+
+function teamPlaces(environments: number, agents: number, size: number, next: Int32Array): Place {
+  // The only request of the batch, of one environment: the graph's order is the request's.
+  if (size === 1) return 0;
+  const places = new Int32Array(environments * agents);
+  for (let agent = 0; agent < agents; agent++) {
+    const start = next[agent]!;
+    for (let environment = 0; environment < environments; environment++) {
+      places[environment * agents + agent] = start + environment;
+    }
+    next[agent] = start + environments;
+  }
+  return places;
+}
+
+/** Places requests behind each other, as they are. */
+export function rowPlaces(batch: readonly RowAgents[], agents: number): Place[] {
+  let next = 0;
+  return batch.map((rows) => {
+    const start = next;
+    next += rowCount(rows, agents);
+    return start;
+  });
+}
+
+/** The rows of a request that belong to an agent, in order. */
+export function rowsOfAgent(rows: RowAgents, agents: number, agent: number): Int32Array {
+  if (rows.kind === "team") {
+    return Int32Array.from({ length: rows.environments }, (_, environment) => environment * agents + agent);
+  }
+  if (rows.kind === "agent") {
+    return Int32Array.from({ length: rows.agent === agent ? rows.rows : 0 }, (_, row) => row);
+  }
+  return Int32Array.from([...rows.index.keys()].filter((row) => rows.index[row] === agent));
+}
+
+/** Copies a request's rows to their places; what a narrower row leaves is filled with zeros. */
+export function gatherRows(into: RowBlock, from: RowBlock, place: Place): void {
   const { data: target, width } = into;
   const { data: source, width: stride } = from;
+  if (typeof place === "number" && width === stride) {
+    target.set(source, place * width);
+    return;
+  }
+  const rows = source.length / stride;
   const copied = Math.min(width, stride);
-  for (let row = 0; row < order.length; row++) {
-    const start = row * width;
-    const origin = order[row]! * stride;
-    if (origin < 0) target.fill(0, start, start + width);
-    else {
-      for (let i = 0; i < copied; i++) target[start + i] = source[origin + i]!;
-      for (let i = copied; i < width; i++) target[start + i] = 0;
-    }
+  for (let row = 0; row < rows; row++) {
+    const start = (typeof place === "number" ? place + row : place[row]!) * width;
+    const origin = row * stride;
+    for (let i = 0; i < copied; i++) target[start + i] = source[origin + i]!;
+    for (let i = copied; i < width; i++) target[start + i] = 0;
   }
 }
 
-/** The reverse: row k of `from` goes to row `order[k]` of `into`; padding is dropped, wider rows are cut. */
+/** The reverse: copies from their places; wider rows are cut. */
 export function scatterRows<T extends Float32Array | BigInt64Array>(
   into: RowBlock<T>,
   from: RowBlock<T>,
-  order: Int32Array,
+  place: Place,
 ): void {
   const { data: target, width } = into;
   const { data: source, width: stride } = from;
+  const rows = target.length / width;
+  if (typeof place === "number" && width === stride) {
+    // The two have one element type; the union of the two classes has no common `set`.
+    (target as Float32Array).set(
+      (source as Float32Array).subarray(place * width, place * width + target.length),
+    );
+    return;
+  }
   const copied = Math.min(width, stride);
-  for (let row = 0; row < order.length; row++) {
-    const start = order[row]! * width;
-    const origin = row * stride;
-    if (start >= 0) for (let i = 0; i < copied; i++) target[start + i] = source[origin + i]!;
+  for (let row = 0; row < rows; row++) {
+    const origin = (typeof place === "number" ? place + row : place[row]!) * stride;
+    const start = row * width;
+    for (let i = 0; i < copied; i++) target[start + i] = source[origin + i]!;
   }
 }

@@ -1,17 +1,34 @@
 /**
  * A loaded model of the repository: its graphs, its adapters and the names under which it answers. The same
- * requests and replies whether it was exported merged, stacked or factored. Not HTTP, not files.
+ * requests and replies whether it was exported merged, stacked or factored. Not HTTP, not files, not waiting.
  */
 import { LorasaError, suggestion } from "../../src/base/errors.ts";
 import { firstNonFinite } from "../../src/base/tensor.ts";
 import type { ModelManifest } from "../../src/checkpoint/repository.ts";
 import type { WireTensor } from "../protocol/datatypes.ts";
-import type { InferRequest, ParameterValue, TensorMetadata } from "../protocol/request.ts";
-import { type AdapterBank, type BankSnapshot, loadedEntry } from "./adapter-bank.ts";
-import type { BoundGraph } from "./bound-graph.ts";
+import type { InferRequest, TensorMetadata } from "../protocol/request.ts";
+import { AdapterBank } from "./adapter-bank.ts";
+import type { AdapterRegistry } from "./adapter-registry.ts";
+import {
+  type BatchPlan,
+  hasOneAdapterAnAgent,
+  type PolicyAnswer,
+  type PolicyRows,
+  planGathered,
+  planGrouped,
+  planMerged,
+} from "./batch.ts";
+import type { BoundGraph, FixedInputs } from "./bound-graph.ts";
+import { type CostModel, measureCost } from "./cost-model.ts";
 import { clearPadding, isPadded } from "./padding.ts";
-import { type RowAgents, type RowBlock, rowCount } from "./placement.ts";
-import { type Addressee, checkRequest } from "./policy-request.ts";
+import { groupSizes, type RowAgents, type RowBlock, rowCount } from "./placement.ts";
+import {
+  type Addressee,
+  addresseeOf,
+  type CheckedRequest,
+  checkRequest,
+  type HeldState,
+} from "./policy-request.ts";
 import {
   POLICY_INPUT_NAMES,
   POLICY_INPUTS,
@@ -19,7 +36,16 @@ import {
   type PolicyInput,
   rowSizes,
 } from "./policy-tensors.ts";
-import { type PolicyAnswer, type PolicyRows, runFactored, runGrouped, runMerged } from "./run-rows.ts";
+import {
+  adapterIdOf,
+  distinctAdapters,
+  findAdapters,
+  type RowAdapters,
+  versionsText,
+} from "./request-adapters.ts";
+import { type AdapterLayout, adapterLayout } from "./resident-adapter.ts";
+import type { InferResult, ServedModel } from "./service.ts";
+import { EndpointStatistics } from "./statistics.ts";
 
 /** The loaded graphs of each mode. */
 export type ModelGraphs =
@@ -29,153 +55,309 @@ export type ModelGraphs =
       readonly mode: "factored";
       readonly team: BoundGraph;
       readonly rows: BoundGraph;
-      readonly bank: AdapterBank;
+      readonly registry: AdapterRegistry;
     };
 
-/** A name that can be asked for inference: the team, or one agent of it. */
-export interface Endpoint {
-  readonly name: string;
+/** A name that can be asked for inference: the team, an agent of it, or an adapter of an agent. */
+export interface Endpoint extends ServedModel {
   readonly model: PolicyModel;
-  /** Index of the agent; absent for the team. */
-  readonly agent?: number;
-  readonly inputs: readonly TensorMetadata[];
-  readonly outputs: readonly TensorMetadata[];
+  readonly addressee: Addressee;
+  /** For all rows, where the name says it. */
+  readonly adapter?: string;
+  /** Shared by an agent and its variants. */
+  readonly statistics: EndpointStatistics;
 }
 
-export interface InferResult {
-  readonly outputs: readonly WireTensor[];
-  readonly parameters: Readonly<Record<string, ParameterValue>>;
-  readonly rows: number;
-  /** Time in the graphs and in ordering their rows. */
-  readonly computeSeconds: number;
+/** A request that can be run: its rows and what its reply needs. */
+export interface PreparedRequest {
+  readonly endpoint: Endpoint;
+  readonly rows: PolicyRows;
+  readonly leading: readonly number[];
 }
+
+/** The tensors of a factored model's graphs for adapters. */
+interface Banks {
+  readonly layout: AdapterLayout;
+  /** Slot n holds the adapter of agent n. */
+  readonly team: AdapterBank;
+  readonly rows: AdapterBank;
+}
+
+/** Adapters that lie ready for the gathering graph; more come in for a batch that needs more. */
+const READY_SLOTS = 64;
 
 export class PolicyModel {
   readonly manifest: ModelManifest;
   readonly graphs: ModelGraphs;
   readonly endpoints: readonly Endpoint[];
   readonly #accepts: readonly PolicyInput[];
+  readonly #sample: BoundGraph;
+  readonly #banks: Banks | undefined;
+  readonly #costs: { readonly main: CostModel; readonly rows: CostModel | undefined };
+  readonly #paddedOutputs: ReadonlySet<string>;
+  #versions: { readonly team: readonly unknown[]; readonly text: string } | undefined;
 
+  /** Runs each graph a few times: what does not fit shows here, and what each costs. */
   constructor(manifest: ModelManifest, graphs: ModelGraphs) {
     this.manifest = manifest;
     this.graphs = graphs;
-    const sample = graphs.mode === "merged" ? graphs.agents[0]! : graphs.team;
-    this.#accepts = POLICY_INPUT_NAMES.filter((name) => sample.has(name));
+    this.#sample = graphs.mode === "merged" ? graphs.agents[0]! : graphs.team;
+    this.#accepts = POLICY_INPUT_NAMES.filter((name) => this.#sample.has(name));
+    this.#banks = graphs.mode === "factored" ? newBanks(manifest) : undefined;
+    this.#costs = this.#measure();
+    const outputs = Object.entries(POLICY_OUTPUTS).filter(([, { width }]) => isPadded(manifest, width));
+    this.#paddedOutputs = new Set(outputs.map(([name]) => name));
     this.endpoints = [this.#endpoint(), ...manifest.agents.map((_, agent) => this.#endpoint(agent))];
   }
 
-  get bank(): AdapterBank | undefined {
-    return this.graphs.mode === "factored" ? this.graphs.bank : undefined;
+  get registry(): AdapterRegistry | undefined {
+    return this.graphs.mode === "factored" ? this.graphs.registry : undefined;
+  }
+
+  /** Bytes of the tensors that graphs read adapters from. */
+  get bankBytes(): number {
+    return this.#banks ? this.#banks.team.bytes + this.#banks.rows.bytes : 0;
+  }
+
+  /** Host memory of the graphs' files, the banks and the adapters. */
+  get bytes(): number {
+    const registry = this.registry;
+    const adapters = registry ? registry.residentCount * registry.adapterBytes : 0;
+    return this.#allGraphs.reduce((sum, { file }) => sum + file.bytes, this.bankBytes + adapters);
+  }
+
+  get graphPaths(): readonly string[] {
+    return this.#allGraphs.map(({ file }) => file.path);
+  }
+
+  /** Whether the policy keeps a state between steps. */
+  get recurrent(): boolean {
+    return this.#accepts.includes("hidden_in");
+  }
+
+  /** The endpoint of an adapter of a name of its own, such as `team.agent_0.blue`. */
+  variantEndpoint(adapter: string): Endpoint | undefined {
+    const registry = this.registry;
+    if (!registry?.has(adapter)) return undefined;
+    const own = this.endpoints[1 + registry.agentOf(adapter)]!;
+    return { ...own, name: `${this.manifest.name}.${adapter}`, adapter };
   }
 
   /**
-   * Index of the agent of that name.
-   * @throws LORASA_UNKNOWN_AGENT.
+   * Checks a request and holds its adapters until {@link release}; a promise when one must be read first.
+   * @throws what `checkRequest` and `findAdapters` throw; LORASA_NAME for an unknown output.
    */
-  agentIndex(name: string): number {
-    const names = this.manifest.agents.map((agent) => agent.name);
-    const index = names.indexOf(name);
-    if (index >= 0) return index;
-    throw new LorasaError("LORASA_UNKNOWN_AGENT", {
-      asked: `agent ${JSON.stringify(name.slice(0, 80))}`,
-      expected: `an agent of ${this.manifest.name}`,
-      received: "an unknown name",
-      mend: suggestion(name.slice(0, 80), names),
-    });
-  }
-
-  /**
-   * Answers a request addressed to the team or to one agent.
-   * @throws what `checkRequest` throws; LORASA_UNKNOWN_ADAPTER when an agent concerned has no adapter loaded;
-   *   LORASA_NAME for an unknown output; LORASA_NOT_FINITE when the policy's answer overflows.
-   */
-  infer(endpoint: Endpoint, request: InferRequest): InferResult {
-    const addressee = this.#addressee(endpoint.agent);
-    const { leading, rows } = checkRequest(addressee, request.inputs);
+  prepare(
+    endpoint: Endpoint,
+    request: InferRequest,
+    held?: HeldState,
+  ): PreparedRequest | Promise<PreparedRequest> {
+    const checked = checkRequest(endpoint.addressee, request.inputs, held);
     for (const { name } of request.outputs ?? []) checkOutput(name, endpoint.outputs);
-    // Taken once: the run and the versions that the reply names are of the same moment.
-    const snapshot = this.bank?.current;
-    const parameters = snapshot ? { adapter_versions: this.#versions(snapshot, rows.agents) } : {};
-    const started = performance.now();
-    const answer = this.#run(rows, snapshot);
-    const computeSeconds = (performance.now() - started) / 1000;
-    this.#clearPadding(answer, rows.agents);
-    const outputs = endpoint.outputs.map(({ name }) => wireTensor(name, leading, answer[name]!));
-    return { outputs, parameters, rows: rowCount(rows.agents, rows.team), computeSeconds };
+    const name = adapterIdOf(request.parameters) ?? endpoint.adapter;
+    if (!this.registry) {
+      if (name !== undefined || checked.named) throw mergedAdapters(this.manifest);
+      return this.#prepared(endpoint, checked, undefined);
+    }
+    const adapters = findAdapters(this.registry, this.manifest, checked, name);
+    if (adapters instanceof Promise) return adapters.then((found) => this.#prepared(endpoint, checked, found));
+    return this.#prepared(endpoint, checked, adapters);
+  }
+
+  /** Gives back the adapters of a request that is answered or given up. */
+  release({ rows }: PreparedRequest): void {
+    if (!rows.adapters) return;
+    for (const adapter of distinctAdapters(rows.adapters)) adapter.holders -= 1;
+    this.registry?.released();
+  }
+
+  /** How a batch is to be run; its inputs are not copied yet. */
+  plan(batch: readonly PolicyRows[]): BatchPlan {
+    const { graphs } = this;
+    if (graphs.mode === "merged") return planMerged(graphs.agents, batch);
+    if (graphs.mode === "stacked") return planGrouped(graphs.team, undefined, batch);
+    const banks = this.#banks!;
+    if (this.#isGrouped(batch)) return planGrouped(graphs.team, banks.team, batch);
+    return planGathered(graphs.rows, banks.rows, batch);
+  }
+
+  /** The same with adapters in memory of its own, for a run that others do not wait for. */
+  planApart(batch: readonly PolicyRows[]): BatchPlan {
+    const { graphs } = this;
+    if (graphs.mode !== "factored") return this.plan(batch);
+    const { layout } = this.#banks!;
+    if (this.#isGrouped(batch)) {
+      return planGrouped(graphs.team, new AdapterBank(layout, this.manifest.agents.length), batch);
+    }
+    return planGathered(graphs.rows, new AdapterBank(layout, 1), batch);
+  }
+
+  /** Milliseconds that a batch is expected to take. */
+  estimate(batch: readonly PolicyRows[]): number {
+    const { main, rows } = this.#costs;
+    if (this.graphs.mode === "merged") return main.estimate(totalRows(batch));
+    const grouped = main.estimate(groupedRows(batch));
+    if (!rows || this.#isGrouped(batch)) return grouped;
+    return rows.estimate(totalRows(batch));
+  }
+
+  /**
+   * The reply to a request that was run.
+   * @throws LORASA_NOT_FINITE when the policy's answer overflows.
+   */
+  result({ endpoint, rows, leading }: PreparedRequest, request: InferRequest, answer: PolicyAnswer): InferResult {
+    if (rows.agents.kind !== "agent") this.#clearPadding(answer, rows.agents);
+    const asked =
+      request.outputs ??
+      endpoint.outputs.map(({ name }) => ({ name, binary: request.binaryDefault }));
+    return {
+      modelName: endpoint.name,
+      modelVersion: this.manifest.version,
+      parameters: rows.adapters ? { adapter_versions: this.#versionsOf(rows.adapters) } : {},
+      outputs: asked.map(({ name, binary }) => ({ tensor: wireTensor(name, leading, answer[name]!), binary })),
+    };
+  }
+
+  /** Prepares, runs and answers at once, alone; for those who do not serve. All adapters must be in memory. */
+  inferNow(endpoint: Endpoint, request: InferRequest): InferResult {
+    const prepared = this.prepare(endpoint, request);
+    if (prepared instanceof Promise) throw new LorasaError("LORASA_UNAVAILABLE", { asked: "an adapter in memory" });
+    try {
+      const { runs, answers } = this.plan([prepared.rows]);
+      for (const { graph, leading, fixed, fill, read } of runs) {
+        const binding = graph.bind(leading, fixed);
+        fill(binding);
+        binding.run();
+        read(binding.outputs);
+      }
+      return this.result(prepared, request, answers[0]!);
+    } finally {
+      this.release(prepared);
+    }
   }
 
   dispose(): void {
-    const { graphs } = this;
-    const all = graphs.mode === "merged" ? graphs.agents : [graphs.team];
-    for (const graph of graphs.mode === "factored" ? [...all, graphs.rows] : all) graph.dispose();
+    for (const graph of this.#allGraphs) graph.dispose();
+    this.registry?.dispose();
   }
 
-  #run(rows: PolicyRows, snapshot: BankSnapshot | undefined): PolicyAnswer {
+  get #allGraphs(): readonly BoundGraph[] {
     const { graphs } = this;
-    if (graphs.mode === "merged") return runMerged(graphs.agents, rows);
-    if (graphs.mode === "stacked") return runGrouped(graphs.team, NO_ADAPTERS, rows);
-    return runFactored(graphs, (snapshot ?? graphs.bank.current).tensors, rows);
+    if (graphs.mode === "merged") return graphs.agents;
+    return graphs.mode === "stacked" ? [graphs.team] : [graphs.team, graphs.rows];
+  }
+
+  #prepared(endpoint: Endpoint, checked: CheckedRequest, adapters: RowAdapters | undefined): PreparedRequest {
+    const { agents, features, leading } = checked;
+    if (adapters) for (const adapter of distinctAdapters(adapters)) adapter.holders += 1;
+    const rows = { agents, team: this.manifest.agents.length, features, answered: endpoint.addressee.sizes };
+    return { endpoint, leading, rows: adapters ? { ...rows, adapters } : rows };
+  }
+
+  /** Grouped while the padding costs less than gathering an adapter for every row does. */
+  #isGrouped(batch: readonly PolicyRows[]): boolean {
+    const { main, rows } = this.#costs;
+    if (!rows) return true;
+    return (
+      main.estimate(groupedRows(batch)) <= rows.estimate(totalRows(batch)) && hasOneAdapterAnAgent(batch)
+    );
+  }
+
+  #measure(): { main: CostModel; rows: CostModel | undefined } {
+    const { graphs, manifest } = this;
+    const banks = this.#banks;
+    const fixed: FixedInputs = banks?.team.tensors ?? {};
+    if (graphs.mode === "merged") {
+      for (const graph of graphs.agents.slice(1)) graph.bind(graph.leading(1), fixed).run();
+      return { main: measureCost(graphs.agents[0]!, 1, fixed), rows: undefined };
+    }
+    const main = measureCost(graphs.team, manifest.agents.length, fixed);
+    if (graphs.mode === "stacked" || !banks) return { main, rows: undefined };
+    return { main, rows: measureCost(graphs.rows, 1, banks.rows.tensors) };
   }
 
   #clearPadding(answer: PolicyAnswer, agents: RowAgents): void {
     for (const name in answer) {
-      const own = POLICY_OUTPUTS[name]!.width;
-      if (isPadded(this.manifest, agents, own)) clearPadding(answer[name]!, this.manifest, agents, own);
+      if (!this.#paddedOutputs.has(name)) continue;
+      clearPadding(answer[name]!, this.manifest, agents, POLICY_OUTPUTS[name]!.width);
     }
   }
 
-  /** `agent_0=3,agent_1=1` for the agents that the rows concern, in the team's order. */
-  #versions(snapshot: BankSnapshot, rows: RowAgents): string {
-    const { agents } = this.manifest;
-    const version = (slot: number): string => {
-      const { name } = agents[slot]!;
-      return `${name}=${loadedEntry(snapshot, slot, name).version}`;
-    };
-    if (rows.kind === "agent") return version(rows.agent);
-    if (rows.kind === "team") return agents.map((_, slot) => version(slot)).join(",");
-    return [...new Set(rows.index)]
-      .sort((a, b) => a - b)
-      .map(version)
-      .join(",");
-  }
-
-  #addressee(agent: number | undefined): Addressee {
-    const common = { manifest: this.manifest, accepts: this.#accepts };
-    return agent === undefined ? common : { ...common, agent };
+  /** Of the team, written once for as long as its adapters stay. */
+  #versionsOf(adapters: RowAdapters): string {
+    if (adapters.kind !== "own") return versionsText(distinctAdapters(adapters));
+    if (this.#versions?.team !== adapters.byAgent) {
+      this.#versions = { team: adapters.byAgent, text: versionsText(distinctAdapters(adapters)) };
+    }
+    return this.#versions.text;
   }
 
   #endpoint(agent?: number): Endpoint {
-    const { manifest, graphs } = this;
+    const { manifest } = this;
     const sizes = rowSizes(manifest, agent);
     const leading = agent === undefined ? [-1, manifest.agents.length] : [-1];
-    const sample = graphs.mode === "merged" ? graphs.agents[0]! : graphs.team;
-    const inputs = this.#accepts.map((name) => ({
-      name,
-      datatype: "FP32" as const,
-      shape: [...leading, POLICY_INPUTS[name].width(sizes)],
-    }));
-    const outputs = sample.session.outputs.map(({ name, dtype }) => ({
-      name,
-      datatype: dtype === "int64" ? ("INT64" as const) : ("FP32" as const),
-      shape: [...leading, POLICY_OUTPUTS[name]!.width(sizes)],
-    }));
     const own = agent === undefined ? "" : `.${manifest.agents[agent]!.name}`;
-    const common = { name: `${manifest.name}${own}`, model: this, inputs, outputs };
-    return agent === undefined ? common : { ...common, agent };
+    return {
+      name: `${manifest.name}${own}`,
+      model: this,
+      addressee: addresseeOf(manifest, this.#accepts, agent),
+      statistics: new EndpointStatistics(),
+      inputs: this.#accepts.map((name) => ({
+        name,
+        datatype: "FP32" as const,
+        shape: [...leading, POLICY_INPUTS[name].width(sizes)],
+      })),
+      outputs: this.#sample.session.outputs.map(({ name, dtype }) => ({
+        name,
+        datatype: dtype === "int64" ? ("INT64" as const) : ("FP32" as const),
+        shape: [...leading, POLICY_OUTPUTS[name]!.width(sizes)],
+      })),
+    };
   }
 }
 
-/** One object, so that bindings see that nothing changed. */
-const NO_ADAPTERS = {};
+function newBanks({ adapterLayers, agents }: ModelManifest): Banks {
+  const layout = adapterLayout(adapterLayers);
+  return {
+    layout,
+    team: new AdapterBank(layout, agents.length),
+    rows: new AdapterBank(layout, Math.max(READY_SLOTS, agents.length)),
+  };
+}
+
+/** Rows of the grouped graph for a batch, padding included. */
+function groupedRows(batch: readonly PolicyRows[]): number {
+  const { team } = batch[0]!;
+  const { size } = groupSizes(
+    batch.map(({ agents }) => agents),
+    team,
+  );
+  return team * size;
+}
+
+function totalRows(batch: readonly PolicyRows[]): number {
+  return batch.reduce((sum, { agents, team }) => sum + rowCount(agents, team), 0);
+}
 
 function checkOutput(name: string, outputs: readonly TensorMetadata[]): void {
-  const known = outputs.map((output) => output.name);
-  if (known.includes(name)) return;
+  if (outputs.some((output) => output.name === name)) return;
   throw new LorasaError("LORASA_NAME", {
     asked: `output ${name}`,
     expected: "an output of the model",
     received: "an unknown name",
-    mend: suggestion(name, known),
+    mend: suggestion(
+      name,
+      outputs.map((output) => output.name),
+    ),
+  });
+}
+
+function mergedAdapters({ name, mode }: ModelManifest): LorasaError {
+  return new LorasaError("LORASA_ADAPTER", {
+    asked: `an adapter of ${name}`,
+    expected: "a factored model",
+    received: `a ${mode} one, whose adapters are in its graphs`,
+    mend: "export it with --mode factored",
   });
 }
 

@@ -11,83 +11,119 @@ import type { InferRequest } from "../protocol/request.ts";
 import { clearPadding, isPadded } from "./padding.ts";
 import { type RowAgents, type RowBlock, rowCount } from "./placement.ts";
 import { POLICY_INPUTS, type PolicyInput, type RowSizes, rowSizes } from "./policy-tensors.ts";
-import type { PolicyRows } from "./run-rows.ts";
 
-/** What a request is addressed to: the whole team, or one agent by its index. */
+/** What a request is addressed to: the whole team, or one agent of it. */
 export interface Addressee {
   readonly manifest: ModelManifest;
   readonly agent?: number;
   /** Row inputs that the model's graphs have. */
   readonly accepts: readonly PolicyInput[];
+  readonly sizes: RowSizes;
+  /** Inputs whose rows are padded for some agents. */
+  readonly padded: ReadonlySet<PolicyInput>;
+  readonly agentIndex: ReadonlyMap<string, number>;
+}
+
+/** Adapters that rows name one by one: row i wants `distinct[index[i]]`. */
+export interface NamedAdapters {
+  readonly distinct: readonly string[];
+  readonly index: Int32Array;
 }
 
 /** Leading sizes of the reply's tensors, such as `[E, N]` or `[B]`, and the rows. */
 export interface CheckedRequest {
   readonly leading: readonly number[];
-  readonly rows: PolicyRows;
+  readonly agents: RowAgents;
+  readonly features: Readonly<Partial<Record<PolicyInput, RowBlock>>>;
+  readonly named?: NamedAdapters;
+}
+
+/** Recurrent state that the server holds for a request: of its sequence, or none when it starts one. */
+export interface HeldState {
+  readonly hidden: Float32Array | undefined;
 }
 
 type Inputs = InferRequest["inputs"];
 
+export function addresseeOf(
+  manifest: ModelManifest,
+  accepts: readonly PolicyInput[],
+  agent?: number,
+): Addressee {
+  const padded = accepts.filter(
+    (name) => agent === undefined && isPadded(manifest, POLICY_INPUTS[name].width),
+  );
+  return {
+    manifest,
+    accepts,
+    sizes: rowSizes(manifest, agent),
+    padded: new Set(padded),
+    agentIndex: new Map(manifest.agents.map(({ name }, index) => [name, index])),
+    ...(agent !== undefined && { agent }),
+  };
+}
+
 /**
+ * @param held state of the request's sequence; with it `hidden_in` may be left out.
  * @throws LORASA_NAME, LORASA_SHAPE, LORASA_DTYPE, LORASA_NOT_FINITE, LORASA_UNKNOWN_AGENT, LORASA_RANGE,
  *   LORASA_TOO_LARGE.
  */
-export function checkRequest(addressee: Addressee, inputs: Inputs): CheckedRequest {
-  const { manifest, agent, accepts } = addressee;
-  const team = manifest.agents.length;
-  const tagged = agent === undefined && inputs.has("agent");
+export function checkRequest(addressee: Addressee, inputs: Inputs, held?: HeldState): CheckedRequest {
+  const { manifest, accepts, padded } = addressee;
   checkNames(addressee, inputs);
   const agents = readAgents(addressee, inputs);
-  const leading = leadingSizes(agents, team);
-  const sizes = rowSizes(manifest, agent);
+  const team = manifest.agents.length;
+  const leading = agents.kind === "team" ? [agents.environments, team] : [rowCount(agents, team)];
   const features: Partial<Record<PolicyInput, RowBlock>> = {};
-  features.obs = readFeature("obs", inputs, leading, sizes, tagged);
+  features.obs = readFeature("obs", inputs, leading, addressee);
   checkRowLimit(rowCount(agents, team));
   for (const name of accepts) {
-    const block = features[name] ?? readFeature(name, inputs, leading, sizes, tagged);
-    features[name] = withoutPadding(name, block, manifest, agents);
+    const block =
+      features[name] ??
+      (name === "hidden_in" && held && !inputs.has(name)
+        ? heldRows(held, leading, addressee.sizes.hidden)
+        : readFeature(name, inputs, leading, addressee));
+    features[name] = padded.has(name) ? withoutPadding(name, block, manifest, agents) : block;
   }
   if (features.action_mask) checkMask(features.action_mask);
-  return { leading, rows: { agents, team, features, answered: sizes } };
+  const named = readNamed(inputs, leading, manifest);
+  return { leading, agents, features, ...(named && { named }) };
 }
 
 /** Inputs that a request to this addressee may hold, for messages. */
 function acceptedNames({ agent, accepts }: Addressee): readonly string[] {
-  return agent === undefined ? [...accepts, "agent"] : accepts;
+  return agent === undefined ? [...accepts, "agent", "adapter"] : [...accepts, "adapter"];
 }
 
 function checkNames(addressee: Addressee, inputs: Inputs): void {
-  const known = acceptedNames(addressee);
   for (const name of inputs.keys()) {
-    if (known.includes(name)) continue;
+    // The names of the table are the type of the list.
+    if (addressee.accepts.includes(name as PolicyInput)) continue;
+    if (name === "adapter" || (name === "agent" && addressee.agent === undefined)) continue;
     throw new LorasaError("LORASA_NAME", {
       asked: `input ${name}`,
       expected: "an input of the model",
       received: "an unknown name",
-      mend: suggestion(name, known),
+      mend: suggestion(name, acceptedNames(addressee)),
     });
   }
 }
 
-function readAgents(addressee: Addressee, inputs: Inputs): RowAgents {
-  const { manifest, agent } = addressee;
-  const observation = inputs.get("obs");
-  const first = observation?.shape[0] ?? 0;
+function readAgents({ agent, agentIndex }: Addressee, inputs: Inputs): RowAgents {
+  const first = inputs.get("obs")?.shape[0] ?? 0;
   if (agent !== undefined) return { kind: "agent", agent, rows: first };
   const tags = inputs.get("agent");
   if (tags === undefined) return { kind: "team", environments: first };
   if (tags.shape.length !== 1) throw shapeError("input agent", "[B]", formatDims(tags.shape));
-  return { kind: "tagged", index: readTags(tags, manifest) };
+  return { kind: "tagged", index: readTags("agent", tags, agentIndex) };
 }
 
 /** Agent indices, each in 0 … N−1: a graph would quietly take the last agent for −1. */
-function readTags(tags: WireTensor, manifest: ModelManifest): Int32Array {
-  const names = manifest.agents.map(({ name }) => name);
-  if (tags.datatype === "BYTES") return Int32Array.from(tags.data, (name) => agentNamed(name, names));
+function readTags(input: string, tags: WireTensor, agents: ReadonlyMap<string, number>): Int32Array {
+  if (tags.datatype === "BYTES") return Int32Array.from(tags.data, (name) => agentNamed(name, agents));
   if (tags.datatype !== "INT32" && tags.datatype !== "INT64") {
     throw new LorasaError("LORASA_DTYPE", {
-      asked: "input agent",
+      asked: `input ${input}`,
       expected: "INT32 or INT64 indices, or BYTES names",
       received: tags.datatype,
     });
@@ -95,10 +131,10 @@ function readTags(tags: WireTensor, manifest: ModelManifest): Int32Array {
   const index = new Int32Array(tags.data.length);
   for (let row = 0; row < index.length; row++) {
     const agent = Number(tags.data[row]);
-    if (!(agent >= 0 && agent < names.length)) {
+    if (!(agent >= 0 && agent < agents.size)) {
       throw new LorasaError("LORASA_UNKNOWN_AGENT", {
-        asked: `input agent[${row}]`,
-        expected: `0 to ${names.length - 1}`,
+        asked: `input ${input}[${row}]`,
+        expected: `0 to ${agents.size - 1}`,
         received: `${tags.data[row]}`,
       });
     }
@@ -107,20 +143,43 @@ function readTags(tags: WireTensor, manifest: ModelManifest): Int32Array {
   return index;
 }
 
-function agentNamed(name: string, names: readonly string[]): number {
-  const index = names.indexOf(name);
-  if (index >= 0) return index;
+function agentNamed(name: string, agents: ReadonlyMap<string, number>): number {
+  const index = agents.get(name);
+  if (index !== undefined) return index;
   throw new LorasaError("LORASA_UNKNOWN_AGENT", {
     asked: `agent ${JSON.stringify(name.slice(0, 80))}`,
     expected: "an agent of the team",
     received: "an unknown name",
-    mend: suggestion(name.slice(0, 80), names),
+    mend: suggestion(name.slice(0, 80), [...agents.keys()]),
   });
 }
 
-function leadingSizes(agents: RowAgents, team: number): readonly number[] {
-  if (agents.kind === "team") return [agents.environments, team];
-  return [rowCount(agents, team)];
+/** The `adapter [B]` input: names, or indices of agents whose own adapters are meant. */
+function readNamed(
+  inputs: Inputs,
+  leading: readonly number[],
+  manifest: ModelManifest,
+): NamedAdapters | undefined {
+  const tensor = inputs.get("adapter");
+  if (tensor === undefined) return undefined;
+  if (leading.length !== 1 || tensor.shape.length !== 1 || tensor.shape[0] !== leading[0]) {
+    const expected = leading.length === 1 ? formatDims(leading) : "rows [B, …] with agent [B]";
+    throw shapeError("input adapter", expected, formatDims(tensor.shape));
+  }
+  const names =
+    tensor.datatype === "BYTES"
+      ? tensor.data
+      : Array.from(
+          readTags("adapter", tensor, new Map(manifest.agents.map(({ name }, index) => [name, index]))),
+          (agent) => manifest.agents[agent]!.name,
+        );
+  const places = new Map<string, number>();
+  const index = Int32Array.from(names, (name) => {
+    const place = places.get(name) ?? places.size;
+    places.set(name, place);
+    return place;
+  });
+  return { distinct: [...places.keys()], index };
 }
 
 function checkRowLimit(rows: number): void {
@@ -137,15 +196,20 @@ function readFeature(
   name: PolicyInput,
   inputs: Inputs,
   leading: readonly number[],
-  sizes: RowSizes,
-  tagged: boolean,
+  { sizes, agent }: Addressee,
 ): RowBlock {
   const width = POLICY_INPUTS[name].width(sizes);
-  const expected = [...leading, width];
   const tensor = inputs.get(name);
-  if (tensor === undefined) return missingFeature(name, expected);
-  if (tensor.shape.length !== expected.length || tensor.shape.some((size, axis) => size !== expected[axis])) {
-    throw shapeError(`input ${name}`, describeShape(leading, width, tagged), formatDims(tensor.shape));
+  if (tensor === undefined) return missingFeature(name, [...leading, width]);
+  const { shape } = tensor;
+  const fits =
+    shape.length === leading.length + 1 &&
+    shape[0] === leading[0] &&
+    (leading.length === 1 || shape[1] === leading[1]) &&
+    shape[leading.length] === width;
+  if (!fits) {
+    const tagged = agent === undefined && inputs.has("agent");
+    throw shapeError(`input ${name}`, describeShape(leading, width, tagged), formatDims(shape));
   }
   return { width, data: floats(name, tensor) };
 }
@@ -158,6 +222,14 @@ function missingFeature(name: PolicyInput, expected: readonly number[]): RowBloc
     expected: `FP32 ${name === "obs" ? "observations" : formatDims(expected)}, ${POLICY_INPUTS[name].about}`,
     received: "none",
   });
+}
+
+function heldRows({ hidden }: HeldState, leading: readonly number[], width: number): RowBlock {
+  const count = elementCount([...leading, width]);
+  if (hidden === undefined) return { width, data: new Float32Array(count) };
+  if (hidden.length === count) return { width, data: hidden };
+  const held = hidden.length / elementCount([...leading.slice(1), width]);
+  throw shapeError("rows of the sequence", `${held}, as it began`, `${leading[0]}`);
 }
 
 function floats(name: string, tensor: WireTensor): Float32Array {
@@ -185,10 +257,8 @@ function withoutPadding(
   manifest: ModelManifest,
   agents: RowAgents,
 ): RowBlock {
-  const own = POLICY_INPUTS[name].width;
-  if (!isPadded(manifest, agents, own)) return block;
   const confined = { width: block.width, data: block.data.slice() };
-  clearPadding(confined, manifest, agents, own);
+  clearPadding(confined, manifest, agents, POLICY_INPUTS[name].width);
   return confined;
 }
 

@@ -1,36 +1,43 @@
-/** Writes replies: JSON, text, and errors as `{"error": "CODE: message"}`, never a stack trace or a path. */
-import type { ServerResponse } from "node:http";
+/**
+ * Writes replies: JSON, text, tensors, and errors as `{"error": "CODE: message"}`, never a stack trace or a path.
+ * Large ones are compressed for clients that ask for it.
+ */
+import type { OutgoingHttpHeaders, ServerResponse } from "node:http";
 import { LorasaError } from "../../src/base/errors.ts";
+import { COMPRESSED_LEAST_BYTES } from "../limits.ts";
 import type { EncodedReply } from "../protocol/response.ts";
+import { type Coding, deflateBody, replyCoding } from "./compression.ts";
 
 export function sendJson(response: ServerResponse, value: unknown, status = 200): void {
   const text = JSON.stringify(value);
-  response.writeHead(status, {
-    "Content-Type": "application/json",
-    "Content-Length": Buffer.byteLength(text),
-  });
-  response.end(text);
+  send(response, status, { "Content-Type": "application/json" }, text, Buffer.byteLength(text));
 }
 
 export function sendText(response: ServerResponse, contentType: string, text: string): void {
-  response.writeHead(200, { "Content-Type": contentType, "Content-Length": Buffer.byteLength(text) });
-  response.end(text);
+  send(response, 200, { "Content-Type": contentType }, text, Buffer.byteLength(text));
 }
 
-/** An inference reply; the header that says where its JSON ends is set only when bytes follow. */
+/** Done, and nothing to say: what the repository extension answers to load and unload. */
+export function sendEmpty(response: ServerResponse): void {
+  response.writeHead(200, { "Content-Length": 0 });
+  response.end();
+}
+
+/**
+ * An inference reply. The header that says where its JSON ends is set only when bytes follow, and counts the JSON as
+ * it is before compression.
+ */
 export function sendInferReply(response: ServerResponse, { json, jsonBytes, tensors }: EncodedReply): void {
   if (tensors.length === 0) {
-    response.writeHead(200, { "Content-Type": "application/json", "Content-Length": jsonBytes });
-    response.end(json);
+    send(response, 200, { "Content-Type": "application/json" }, json, jsonBytes);
     return;
   }
-  const body = Buffer.concat([Buffer.from(json), ...tensors]);
-  response.writeHead(200, {
+  const body = joinReply(json, jsonBytes, tensors);
+  const headers = {
     "Content-Type": "application/octet-stream",
     "Inference-Header-Content-Length": jsonBytes,
-    "Content-Length": body.length,
-  });
-  response.end(body);
+  };
+  send(response, 200, headers, body, body.length);
 }
 
 /** Status and text of an error. What is not the client's doing is told by its code alone. */
@@ -55,4 +62,45 @@ export function sendError(response: ServerResponse, error: unknown): void {
   if (status === 401) response.setHeader("WWW-Authenticate", "Bearer");
   if (status === 503) response.setHeader("Retry-After", "1");
   sendJson(response, { error: text }, status);
+}
+
+/** One buffer: the JSON, then the tensors in order. */
+function joinReply(json: string, jsonBytes: number, tensors: readonly Uint8Array[]): Buffer {
+  const body = Buffer.allocUnsafe(tensors.reduce((sum, { length }) => sum + length, jsonBytes));
+  let at = body.write(json);
+  for (const tensor of tensors) {
+    body.set(tensor, at);
+    at += tensor.length;
+  }
+  return body;
+}
+
+function send(
+  response: ServerResponse,
+  status: number,
+  headers: OutgoingHttpHeaders,
+  body: string | Buffer,
+  bytes: number,
+): void {
+  const coding = bytes < COMPRESSED_LEAST_BYTES ? undefined : negotiate(response);
+  if (coding === undefined) {
+    headers["Content-Length"] = bytes;
+    response.writeHead(status, headers);
+    response.end(body);
+    return;
+  }
+  deflateBody(typeof body === "string" ? Buffer.from(body) : body, coding, (sent) => {
+    // The client may be gone by now.
+    if (response.headersSent || response.destroyed) return;
+    if (sent.coding) response.setHeader("Content-Encoding", sent.coding);
+    response.writeHead(status, { ...headers, "Content-Length": sent.body.length });
+    response.end(sent.body);
+  });
+}
+
+/** Caches between are told that the answer depends on what was asked for. */
+function negotiate(response: ServerResponse): Coding | undefined {
+  response.setHeader("Vary", "Accept-Encoding");
+  const accepted = response.req.headers["accept-encoding"];
+  return replyCoding(Array.isArray(accepted) ? accepted.join(",") : accepted);
 }

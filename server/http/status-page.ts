@@ -16,7 +16,7 @@ td.number { font-variant-numeric: tabular-nums; } code { font-size: .9em; }
 .ready { color: #2a7d3f; } .unavailable { color: #b3261e; }`;
 
 export function renderStatusPage(context: ServerContext): string {
-  const models = [...context.repository.models.values()];
+  const models = context.service.repository.models.map(({ model }) => model);
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>${SERVER_NAME}</title>
 <meta name="viewport" content="width=device-width"><meta http-equiv="refresh" content="5"><style>${STYLE}</style></head>
@@ -30,7 +30,7 @@ ${models.map((model) => renderModel(model, context)).join("\n")}
 
 function renderModel(model: PolicyModel, context: ServerContext): string {
   const { manifest } = model;
-  const { requests, rows } = context.metrics.model(model).rate.perSecond();
+  const { requests, rows } = context.metrics.model(manifest.name).rate.perSecond();
   return `<h2>${escapeMarkup(manifest.name)} <small>version ${escapeMarkup(manifest.version)}, ${manifest.mode}</small></h2>
 <p>${escapeMarkup(manifest.environment.name)}; ${manifest.agents.length} agents;
 ${requests.toFixed(1)} requests/s, ${rows.toFixed(1)} rows/s over ten seconds.</p>
@@ -38,14 +38,15 @@ ${requests.toFixed(1)} requests/s, ${rows.toFixed(1)} rows/s over ten seconds.</
 ${manifest.agents.map((_, agent) => renderAgent(model, agent)).join("\n")}</table>`;
 }
 
-function renderAgent({ manifest, bank }: PolicyModel, index: number): string {
+function renderAgent({ manifest, registry }: PolicyModel, index: number): string {
   const agent = manifest.agents[index]!;
-  const entry = bank?.current.entries[index];
-  const loaded = entry
-    ? `<span class="ready">version ${entry.version}</span> <code>${entry.sha256.slice(0, 12)}</code>`
-    : '<span class="unavailable">none loaded</span>';
+  const entry = registry?.status(agent.name);
+  const loaded =
+    entry?.state === "READY"
+      ? `<span class="ready">version ${entry.version}</span> <code>${entry.sha256.slice(0, 12)}</code>`
+      : '<span class="unavailable">none loaded</span>';
   const name = escapeMarkup(agent.name);
   return `<tr><td>${name}</td><td><code>${escapeMarkup(manifest.name)}.${name}</code></td>
 <td class="number">${agent.observationSize}</td><td class="number">${agent.actionSize}</td>
-<td>${bank ? loaded : "in the graph"}</td></tr>`;
+<td>${registry ? loaded : "in the graph"}</td></tr>`;
 }

@@ -1,8 +1,7 @@
 /** The server's metrics for Prometheus, and request rates for its page. Agents are never labels of hot metrics. */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
-import type { AdapterEntry } from "../engine/adapter-bank.ts";
-import type { PolicyModel } from "../engine/policy-model.ts";
-import type { ModelRepository } from "../engine/repository.ts";
+import type { EngineEvents } from "../engine/events.ts";
+import type { LocalPolicyService } from "../engine/policy-service.ts";
 import { RateMeter } from "./rate-meter.ts";
 
 interface MetricRow {
@@ -63,14 +62,18 @@ type NamesOf<K extends MetricRow["kind"]> = {
 
 /** What a model's requests are recorded with; label children are looked up once. */
 interface ModelMeters {
-  recordInference(requestSeconds: number, computeSeconds: number, rows: number): void;
+  recordRequest(seconds: number): void;
+  recordBatch(computeSeconds: number, rows: number): void;
   readonly rate: RateMeter;
 }
 
 export interface Metrics {
-  model(model: PolicyModel): ModelMeters;
+  model(name: string): ModelMeters;
   recordRejected(reason: string): void;
-  recordSwap(model: string, seconds: number): void;
+  /** What the engine is given to tell. */
+  readonly events: EngineEvents;
+  /** Reads states from the engine at each scrape. */
+  watch(service: LocalPolicyService): void;
   requestBegan(): void;
   requestEnded(): void;
   /** The Prometheus text format. */
@@ -79,19 +82,33 @@ export interface Metrics {
 }
 
 /** Metrics of one server; several servers in a process do not share any. */
-export function createMetrics(repository: ModelRepository): Metrics {
+export function createMetrics(): Metrics {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
   const { histograms, counters, gauges } = register(registry);
-  const meters = new Map(
-    [...repository.models.values()].map((model) => [model, modelMeters(histograms, model)] as const),
-  );
+  const meters = new Map<string, ModelMeters>();
+  const model = (name: string): ModelMeters => {
+    const known = meters.get(name) ?? modelMeters(histograms, name);
+    meters.set(name, known);
+    return known;
+  };
   const inflight = gauges.lorasa_inflight;
   let open = 0;
+  let service: LocalPolicyService | undefined;
   return {
-    model: (model) => meters.get(model)!,
+    model,
     recordRejected: (reason) => counters.lorasa_rejected_total.inc({ reason }),
-    recordSwap: (model, seconds) => histograms.lorasa_adapter_swap_seconds.observe({ model }, seconds),
+    events: {
+      batch: (event) => model(event.model).recordBatch(event.computeSeconds, event.rows),
+      adapter: (event) => {
+        if (event.seconds > 0) histograms.lorasa_adapter_swap_seconds.observe({ model: event.model }, event.seconds);
+      },
+      model() {},
+      fault() {},
+    },
+    watch: (watched) => {
+      service = watched;
+    },
     requestBegan: () => {
       open += 1;
     },
@@ -100,7 +117,7 @@ export function createMetrics(repository: ModelRepository): Metrics {
     },
     text: () => {
       inflight.set(open);
-      describeAdapters(repository, gauges);
+      if (service) describeAdapters(service, gauges);
       return registry.metrics();
     },
     contentType: registry.contentType,
@@ -128,16 +145,15 @@ function register(registry: Registry): Registered {
   return { histograms: made.histogram, counters: made.counter, gauges: made.gauge } as Registered;
 }
 
-function modelMeters(histograms: Registered["histograms"], { manifest }: PolicyModel): ModelMeters {
-  const model = manifest.name;
+function modelMeters(histograms: Registered["histograms"], model: string): ModelMeters {
   const request = histograms.lorasa_request_duration_seconds.labels({ model });
-  const compute = histograms.lorasa_compute_seconds.labels({ model, mode: manifest.mode });
+  const compute = histograms.lorasa_compute_seconds.labels({ model, mode: "" });
   const batch = histograms.lorasa_batch_rows.labels({ model });
   const rate = new RateMeter();
   return {
     rate,
-    recordInference(requestSeconds, computeSeconds, rows) {
-      request.observe(requestSeconds);
+    recordRequest: (seconds) => request.observe(seconds),
+    recordBatch(computeSeconds, rows) {
       compute.observe(computeSeconds);
       batch.observe(rows);
       rate.count(rows);
@@ -145,16 +161,14 @@ function modelMeters(histograms: Registered["histograms"], { manifest }: PolicyM
   };
 }
 
-function describeAdapters(repository: ModelRepository, gauges: Registered["gauges"]): void {
+function describeAdapters({ repository }: LocalPolicyService, gauges: Registered["gauges"]): void {
   gauges.lorasa_adapter_info.reset();
-  for (const { manifest, bank } of repository.models.values()) {
-    if (!bank) continue;
-    gauges.lorasa_adapter_bytes.set({ model: manifest.name }, bank.bytes);
-    for (const [slot, { name: adapter }] of manifest.agents.entries()) {
-      const entry: AdapterEntry | undefined = bank.current.entries[slot];
-      const state = entry ? "READY" : "UNAVAILABLE";
-      const labels = { model: manifest.name, adapter, version: `${entry?.version ?? 0}`, state };
-      gauges.lorasa_adapter_info.set(labels, 1);
+  for (const { model } of repository.models) {
+    const { registry, manifest } = model;
+    if (!registry) continue;
+    gauges.lorasa_adapter_bytes.set({ model: manifest.name }, registry.residentCount * registry.adapterBytes);
+    for (const { name: adapter, version, state } of registry.list()) {
+      gauges.lorasa_adapter_info.set({ model: manifest.name, adapter, version: `${version}`, state }, 1);
     }
   }
 }

@@ -25,7 +25,7 @@ export function modelMetadata(endpoint: Endpoint): object {
       "lorasa.mode": manifest.mode,
       "lorasa.environment": manifest.environment.name,
       "lorasa.backbone_sha256": manifest.backboneSha256,
-      ...(endpoint.agent === undefined && {
+      ...(endpoint.addressee.agent === undefined && {
         "lorasa.agents": manifest.agents.map((agent) => agent.name).join(","),
         "lorasa.tagged_rows":
           "the same inputs as [B, …] with agent [B], INT32 or INT64 indices or BYTES names",

@@ -108,26 +108,18 @@ function fromJson(request: Json, binary: Buffer): InferRequest {
   };
 }
 
-function parseId(value: unknown): string {
+export function parseId(value: unknown): string {
   if (value === undefined) return "";
   if (typeof value === "string" && value.length <= ID_LIMIT_CHARACTERS) return value;
   throw requestError("id", `a string of at most ${ID_LIMIT_CHARACTERS} characters`, typeof value);
 }
 
-/** State is the client's, in hidden_in and hidden_out, so a sequence would be silently ignored: refuse it. */
-function refuseParameters(parameters: Readonly<Record<string, ParameterValue>>): void {
-  const sequence = parameters["sequence_id"];
-  if (sequence !== undefined && sequence !== 0 && sequence !== "") {
-    throw new LorasaError("LORASA_REQUEST", {
-      asked: "parameters.sequence_id",
-      expected: "no sequences",
-      received: `${sequence}`.slice(0, 40),
-      mend: "send hidden_in with each request and keep hidden_out",
-    });
+/** Names that other servers keep for themselves. */
+export function refuseParameters(parameters: Readonly<Record<string, ParameterValue>>): void {
+  for (const key in parameters) {
+    if (!key.startsWith("triton_")) continue;
+    throw requestError(`parameters.${key.slice(0, 80)}`, "no reserved name", "one that starts triton_");
   }
-  const reserved = Object.keys(parameters).find((key) => key.startsWith("triton_"));
-  if (reserved === undefined) return;
-  throw requestError(`parameters.${reserved.slice(0, 80)}`, "no reserved name", "one that starts triton_");
 }
 
 function parseInputs(value: unknown, binary: Buffer): Map<string, WireTensor> {
@@ -179,7 +171,7 @@ function parseInput(
   return { value: readBinaryData(name, datatype, shape, count, binary.subarray(at, end)), end };
 }
 
-function parseShape(name: string, value: unknown): readonly number[] {
+export function parseShape(name: string, value: unknown): readonly number[] {
   const shape = value as readonly number[];
   if (
     Array.isArray(value) &&
@@ -196,7 +188,7 @@ function parseShape(name: string, value: unknown): readonly number[] {
 }
 
 /** Elements of the tensor, refused before memory is taken for them. */
-function checkCount(name: string, datatype: Datatype, shape: readonly number[]): number {
+export function checkCount(name: string, datatype: Datatype, shape: readonly number[]): number {
   const count = elementCount(shape);
   if (count * Math.max(1, DATATYPES[datatype].bytes) <= BODY_LIMIT_BYTES) return count;
   throw new LorasaError("LORASA_TOO_LARGE", {
@@ -215,7 +207,7 @@ function checkSize(name: string, size: ParameterValue, left: number): number {
   );
 }
 
-function parseOutputs(value: unknown, binaryDefault: boolean): RequestedOutput[] | undefined {
+export function parseOutputs(value: unknown, binaryDefault: boolean): RequestedOutput[] | undefined {
   if (value === undefined) return undefined;
   const list = asList("outputs", value);
   if (list.length === 0) return undefined;
@@ -235,7 +227,7 @@ function parseOutputs(value: unknown, binaryDefault: boolean): RequestedOutput[]
   });
 }
 
-function refuseSharedMemory(asked: string, parameters: Readonly<Record<string, ParameterValue>>): void {
+export function refuseSharedMemory(asked: string, parameters: Readonly<Record<string, ParameterValue>>): void {
   if (!Object.keys(parameters).some((key) => key.startsWith("shared_memory"))) return;
   throw requestError(asked, "data in the request", "a shared-memory region");
 }
@@ -284,7 +276,7 @@ function asList(where: string, value: unknown): readonly unknown[] {
   throw requestError(where, `at most ${TENSOR_LIMIT} entries`, `${value.length}`);
 }
 
-function asName(where: string, value: unknown): string {
+export function asName(where: string, value: unknown): string {
   if (typeof value === "string" && value.length > 0 && value.length <= 256) return value;
   throw requestError(where, "a name of 1 to 256 characters", typeof value);
 }
@@ -294,7 +286,7 @@ function asFlag(where: string, value: ParameterValue | undefined): boolean | und
   throw requestError(where, "true or false", `${value}`.slice(0, 40));
 }
 
-function nameTwice(asked: string): LorasaError {
+export function nameTwice(asked: string): LorasaError {
   return new LorasaError("LORASA_NAME", { asked, expected: "each name once", received: "it twice" });
 }
 

@@ -4,7 +4,7 @@ import type { WireTensor } from "./datatypes.ts";
 import { writeJsonData } from "./json-data.ts";
 import type { ParameterValue } from "./request.ts";
 
-export interface InferReply {
+interface InferReply {
   readonly id: string;
   readonly modelName: string;
   readonly modelVersion: string;

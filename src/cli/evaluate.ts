@@ -67,7 +67,7 @@ export async function playExported(
   folder: string,
   { episodes, seed }: Pick<EvaluateFlags, "episodes" | "seed">,
 ): Promise<Episode[]> {
-  const { policy, model } = localTeam(folder, createRuntime("cpu"));
+  const { policy, model } = await localTeam(folder, createRuntime("cpu"));
   try {
     const { environment, hiddenSize } = model.manifest;
     const vectorEnv = await createVectorEnv({

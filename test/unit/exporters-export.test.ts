@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { type ExportContents, type ExportMode, exportContents } from "../../exporters/contents.ts";
 import { exportTeam, replaceModel } from "../../exporters/export-team.ts";
-import { ModelRepository } from "../../server/engine/repository.ts";
+import { LocalPolicyService } from "../../server/engine/policy-service.ts";
 import { sha256 } from "../../src/base/files.ts";
 import { decodeOnnxAdapter, encodeOnnxAdapter } from "../../src/checkpoint/onnx-adapter.ts";
 import { readAdapter } from "../../src/checkpoint/peft.ts";
@@ -29,7 +29,7 @@ function snapshot(folder: string): Record<string, string> {
   );
 }
 
-test("an export holds the files that its manifest says, and a server loads it", (context) => {
+test("an export holds the files that its manifest says, and a server loads it", async (context) => {
   const repository = temporaryFolder(context);
   const team = randomTeam({ observationSizes: [5, 3], actionSizes: [2, 3], recurrent: true });
   for (const mode of MODES) {
@@ -61,9 +61,10 @@ test("an export holds the files that its manifest says, and a server loads it", 
     assert.equal(result.bytes, total);
   }
   assert.deepEqual(findModels(repository), ["factored", "merged", "stacked"]);
-  const server = new ModelRepository(repository, { runtime: createRuntime(), threads: 1 });
-  assert.ok(MODES.every((mode) => server.endpoints.has(mode) && server.endpoints.has(`${mode}.agent_1`)));
-  server.dispose();
+  const service = await LocalPolicyService.open(repository, { runtime: createRuntime(), threads: 1 });
+  const { endpoints } = service.repository;
+  assert.ok(MODES.every((mode) => endpoints.has(mode) && endpoints.has(`${mode}.agent_1`)));
+  await service.close();
 });
 
 test("a manifest gives the sizes, the graphs by role and the adapted layers", () => {

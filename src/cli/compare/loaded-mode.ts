@@ -1,5 +1,6 @@
 /** One mode of one team in memory: its sessions, its bank, its buffers, and what a swap means for it. */
-import { AdapterBank, adapterInput } from "../../../server/engine/adapter-bank.ts";
+import { AdapterBank } from "../../../server/engine/adapter-bank.ts";
+import { adapterInput, adapterLayout } from "../../../server/engine/resident-adapter.ts";
 import { Random } from "../../base/random.ts";
 import { DTYPES, elementCount, type FloatTensor, floatTensor, type HostTensor } from "../../base/tensor.ts";
 import type { AdapterLayer } from "../../checkpoint/repository.ts";
@@ -60,7 +61,7 @@ export class LoadedMode {
 
   /**
    * Replaces the weights of one agent, as often as it is called. A graph with its weights inside is loaded again and
-   * the old session closed; a bank gives the server's new snapshot, which the next run is bound to.
+   * the old session closed; a bank takes the new adapter into its slot, as the server's does.
    */
   swapper(buffers: StepBuffers): () => void {
     const { bank, graphs, agents } = this.#bytes;
@@ -73,11 +74,14 @@ export class LoadedMode {
         this.#sessions[0] = session;
       };
     }
-    const server = new AdapterBank(bank.layers, agents);
-    const adapter = firstAdapter(this.#bank, agents);
+    const layout = adapterLayout(bank.layers);
+    const server = new AdapterBank(layout, agents);
+    const values = bank.values.slice(0, layout.length);
+    this.#sessions[0]!.bind({ ...inputs, ...server.tensors }, outputs);
+    let version = 0;
     return () => {
-      server.replace(0, adapter, "");
-      this.#sessions[0]!.bind({ ...inputs, ...server.current.tensors }, outputs);
+      version += 1;
+      server.put(0, { name: "", version, sha256: "", values: values.slice(), holders: 0 });
     };
   }
 
@@ -100,15 +104,6 @@ function bankTensors(agents: number, values: Float32Array, layers: readonly Adap
     tensors[adapterInput(layer, "B")] = take([agents, layer.rank, layer.out]);
   }
   return tensors;
-}
-
-function firstAdapter(bank: Tensors, agents: number): Map<string, FloatTensor> {
-  return new Map(
-    Object.entries(bank).map(([name, { dims, data }]) => [
-      name,
-      floatTensor(dims.slice(1), (data as Float32Array).slice(0, data.length / agents)),
-    ]),
-  );
 }
 
 /** Values that keep a network in its usual range; indices of all agents in no order; every action available. */

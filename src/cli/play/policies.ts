@@ -49,8 +49,11 @@ export class ServedTeam implements TeamPolicy {
 }
 
 /** Loads an exported model's folder and answers from it without HTTP. */
-export function localTeam(folder: string, runtime: Runtime): { policy: TeamPolicy; model: PolicyModel } {
-  const model = loadModel(folder, { runtime, threads: 1 });
+export async function localTeam(
+  folder: string,
+  runtime: Runtime,
+): Promise<{ policy: TeamPolicy; model: PolicyModel }> {
+  const model = await loadModel(folder, { runtime, threads: 1 });
   const [endpoint] = model.endpoints;
   const policy: TeamPolicy = {
     async infer(inputs) {
@@ -60,14 +63,14 @@ export function localTeam(folder: string, runtime: Runtime): { policy: TeamPolic
           { name, datatype: "FP32", shape: [...dims], data: (data as Float32Array).slice() },
         ] as const;
       });
-      const { outputs } = model.infer(endpoint!, {
+      const { outputs } = model.inferNow(endpoint!, {
         id: "",
         parameters: {},
         inputs: new Map(wire),
         binaryDefault: true,
       });
       return Object.fromEntries(
-        outputs.map(({ name, datatype, shape, data }) => [
+        outputs.map(({ tensor: { name, datatype, shape, data } }) => [
           name,
           {
             dtype: datatype === "INT64" ? "int64" : "float32",

@@ -1,0 +1,515 @@
+/**
+ * The adapters of a factored model by name: which version requests begin with, which are in memory, which stay
+ * there, where the files of the others are. Not the tensors that graphs read: see `adapter-bank.ts`.
+ *
+ * An adapter in memory never changes. A new version is checked whole and stored first, then becomes the one that
+ * requests begin with by one assignment; requests that began keep the object that they hold. At most
+ * `residentLimit` are kept in memory, the least recently used goes first and is read again when it is asked for.
+ */
+import { existsSync, readdirSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { LorasaError, suggestion } from "../../src/base/errors.ts";
+import { CONFIG_FILE, TENSORS_FILE } from "../../src/checkpoint/peft.ts";
+import { type AdapterLayer, type ModelManifest, NAME_PATTERN } from "../../src/checkpoint/repository.ts";
+import { type AdapterFit, checkAdapterFiles } from "./adapter-intake.ts";
+import type { AdapterStore } from "./adapter-store.ts";
+import type { AdapterEvent, EngineEvents } from "./events.ts";
+import type { ResidentAdapter } from "./resident-adapter.ts";
+import type { AdapterLoad, AdapterStatus, Adapters } from "./service.ts";
+
+export interface RegistryOptions {
+  /** The model's own `adapters/`. */
+  readonly folder: string;
+  readonly store: AdapterStore;
+  /** Most adapters in memory; at least one for each agent is kept. */
+  readonly residentLimit: number;
+  /** Most adapters that are known by name. */
+  readonly adapterLimit: number;
+  readonly events: EngineEvents;
+}
+
+/** What is known of an adapter that was used or loaded; those that only lie in the folder are a name. */
+interface AdapterRecord {
+  readonly name: string;
+  version: number;
+  /** Of the current version's files. */
+  folder: string;
+  sha256: string;
+  bytes: number;
+  loadedAtMs: number;
+  /** On the clock of `performance.now()`; 0 for never. */
+  used: number;
+  /** The version before and its files. */
+  previous: { readonly version: number; readonly folder: string } | undefined;
+  resident: ResidentAdapter | undefined;
+  /** A read under way, shared by the requests that wait for it. */
+  reading: Promise<ResidentAdapter> | undefined;
+  pinned: boolean;
+  unloaded: boolean;
+}
+
+export class AdapterRegistry implements Adapters {
+  readonly layers: readonly AdapterLayer[];
+  readonly #manifest: ModelManifest;
+  readonly #fit: AdapterFit;
+  readonly #options: RegistryOptions;
+  readonly #records = new Map<string, AdapterRecord>();
+  /** Names in the model's folder without a record. */
+  readonly #shipped: Set<string>;
+  /** Work on an adapter's versions that is under way, by name: one after the other. */
+  readonly #locks = new Map<string, Promise<unknown>>();
+  readonly #residentLimit: number;
+  readonly #drained = new Set<() => void>();
+  readonly #agents: ReadonlyMap<string, number>;
+  #residentCount = 0;
+  #team: readonly ResidentAdapter[] | undefined;
+  #teamUsed = 0;
+
+  constructor(manifest: ModelManifest, fit: AdapterFit, options: RegistryOptions) {
+    this.layers = manifest.adapterLayers;
+    this.#manifest = manifest;
+    this.#fit = fit;
+    this.#options = options;
+    this.#residentLimit = Math.max(options.residentLimit, manifest.agents.length);
+    this.#agents = new Map(manifest.agents.map(({ name }, index) => [name, index]));
+    this.#shipped = new Set(adapterFolders(options.folder).filter((name) => this.agentOf(name) >= 0));
+    for (const [name, versions] of options.store.versions()) this.#restore(name, versions);
+  }
+
+  /** Bytes of an adapter's numbers. */
+  get adapterBytes(): number {
+    return this.#fit.layout.length * Float32Array.BYTES_PER_ELEMENT;
+  }
+
+  /** Adapters in memory. */
+  get residentCount(): number {
+    return this.#residentCount;
+  }
+
+  /** Adapters that are known by name, loaded or not. */
+  get count(): number {
+    return this.#records.size + this.#shipped.size;
+  }
+
+  /**
+   * Reads the agents' own adapters, those that there are, so that the first requests find them.
+   * @throws what checking a file throws.
+   */
+  async readOwn(): Promise<void> {
+    for (const { name } of this.#manifest.agents) {
+      if (this.has(name)) await this.get(name);
+    }
+  }
+
+  /** Whether requests may use it: in memory or in a folder, and not unloaded. */
+  has(name: string): boolean {
+    const record = this.#records.get(name);
+    return record ? !record.unloaded : this.#shipped.has(name);
+  }
+
+  /**
+   * The adapter that requests of this moment begin with; a promise when it must be read from its files first.
+   * @throws LORASA_UNKNOWN_ADAPTER: the backbone alone never answers in an adapter's place; LORASA_UNAVAILABLE when
+   *   its files are gone or changed.
+   */
+  get(name: string): ResidentAdapter | Promise<ResidentAdapter> {
+    const record = this.#known(name);
+    const { resident } = record;
+    if (!resident) {
+      record.reading ??= this.#read(record).finally(() => {
+        record.reading = undefined;
+      });
+      return record.reading;
+    }
+    record.used = performance.now();
+    return resident;
+  }
+
+  /** Every agent's own adapter in the team's order, when all are in memory: one array until one of them changes. */
+  team(): readonly ResidentAdapter[] | undefined {
+    this.#team ??= this.#collectTeam();
+    if (this.#team) this.#teamUsed = performance.now();
+    return this.#team;
+  }
+
+  /** Index of the agent for whose rows an adapter is: the agent of its name, or of what is before one of its dots. */
+  agentOf(name: string): number {
+    for (let end = name.length; end > 0; end = name.lastIndexOf(".", end - 1)) {
+      const agent = this.#agents.get(name.slice(0, end));
+      if (agent !== undefined) return agent;
+    }
+    return -1;
+  }
+
+  /** A request that held adapters is done: whoever waits for one to be free looks again. */
+  released(): void {
+    for (const look of this.#drained) look();
+  }
+
+  list(): readonly AdapterStatus[] {
+    const others = [...this.#records.keys(), ...this.#shipped].filter((name) => !this.#agents.has(name));
+    return [...this.#agents.keys(), ...others.sort()].map((name) => this.#status(name));
+  }
+
+  status(name: string): AdapterStatus {
+    if (this.#records.has(name) || this.#shipped.has(name) || this.#agents.has(name)) return this.#status(name);
+    throw this.#unknown(name);
+  }
+
+  load(name: string, load: AdapterLoad): Promise<AdapterStatus> {
+    this.#checkName(name);
+    return this.#locked(name, async () => {
+      if (this.has(name) && !load.replace) throw loadedAlready(name);
+      this.#checkCount(name);
+      const checked = checkAdapterFiles(name, load.files, this.#fit);
+      if (load.sha256 !== undefined && load.sha256.toLowerCase() !== checked.sha256) {
+        throw wrongChecksum(name, load.sha256, checked.sha256);
+      }
+      if (load.pin) this.#checkPins(name);
+      const kind = this.has(name) ? "replaced" : "loaded";
+      await this.#install(name, load.files, checked, kind);
+      if (load.pin) this.#known(name).pinned = true;
+      return this.#status(name);
+    });
+  }
+
+  unload(name: string, drain: boolean): Promise<AdapterStatus> {
+    return this.#locked(name, async () => {
+      const record = this.#known(name);
+      if (record.pinned) throw busy(name, "one that is not pinned", "a pinned one", "unpin it first");
+      const { resident } = record;
+      if (!drain && resident && resident.holders > 0) {
+        throw busy(name, "one that no request holds", "one in use", "ask with drain to wait");
+      }
+      this.#drop(record);
+      record.unloaded = true;
+      this.#tell("unloaded", record, 0);
+      if (resident) await this.#free(resident);
+      // A durable store would bring it back with the next server.
+      await this.#options.store.remove(name, record.version);
+      if (record.previous) await this.#options.store.remove(name, record.previous.version);
+      record.previous = undefined;
+      return this.#status(name);
+    });
+  }
+
+  pin(name: string, pinned: boolean): Promise<AdapterStatus> {
+    return this.#locked(name, async () => {
+      const record = this.#known(name);
+      if (pinned && !record.pinned) {
+        this.#checkPins(name);
+        await this.get(name);
+      }
+      record.pinned = pinned;
+      return this.#status(name);
+    });
+  }
+
+  rollback(name: string): Promise<AdapterStatus> {
+    return this.#locked(name, async () => {
+      const record = this.#known(name);
+      const { previous } = record;
+      if (!previous) {
+        throw new LorasaError("LORASA_UNKNOWN_ADAPTER", {
+          asked: `adapter ${name}, the version before ${record.version}`,
+          expected: "one that was replaced",
+          received: "none",
+        });
+      }
+      const files = await readAdapterFolder(name, previous.folder);
+      await this.#install(name, files, checkAdapterFiles(name, files, this.#fit), "rolled back");
+      return this.#status(name);
+    });
+  }
+
+  /** Gives back the files that go with the server. */
+  dispose(): void {
+    this.#options.store.dispose();
+  }
+
+  /** Stores a checked adapter, then makes it the one that requests begin with. */
+  async #install(
+    name: string,
+    files: AdapterLoad["files"],
+    checked: { readonly values: Float32Array; readonly sha256: string },
+    kind: AdapterEvent["kind"],
+  ): Promise<void> {
+    const record =
+      this.#records.get(name) ?? (this.#shipped.has(name) ? this.#known(name) : this.#newRecord(name));
+    const version = record.version + 1;
+    const folder = await this.#options.store.write(name, version, files);
+    const started = performance.now();
+    const { previous } = record;
+    const replaced = record.version > 0 && !record.unloaded;
+    record.previous = replaced ? { version: record.version, folder: record.folder } : undefined;
+    Object.assign(record, { version, folder, sha256: checked.sha256, bytes: files.tensors.length });
+    record.unloaded = false;
+    record.loadedAtMs = Date.now();
+    this.#records.set(name, record);
+    this.#shipped.delete(name);
+    this.#keep(record, { name, version, holders: 0, ...checked });
+    this.#tell(kind, record, (performance.now() - started) / 1000);
+    // Only versions of the store are removed: the model's own folder is not ours.
+    if (previous) await this.#options.store.remove(name, previous.version);
+  }
+
+  async #read(record: AdapterRecord): Promise<ResidentAdapter> {
+    const { name, folder, version } = record;
+    const files = await readAdapterFolder(name, folder);
+    const checked = checkAdapterFiles(name, files, this.#fit);
+    if (record.sha256 !== "" && checked.sha256 !== record.sha256) throw gone(name, "other contents");
+    const adapter = { name, version, holders: 0, ...checked };
+    // A push that came in between has made another the current one.
+    if (record.version !== version || record.unloaded) return record.resident ?? adapter;
+    record.sha256 = checked.sha256;
+    record.bytes = files.tensors.length;
+    record.loadedAtMs ||= Date.now();
+    this.#keep(record, adapter);
+    this.#tell("read", record, 0);
+    return adapter;
+  }
+
+  #keep(record: AdapterRecord, adapter: ResidentAdapter): void {
+    if (!record.resident) this.#residentCount += 1;
+    record.resident = adapter;
+    record.used = performance.now();
+    if (this.#agents.has(record.name)) this.#team = undefined;
+    while (this.#residentCount > this.#residentLimit) this.#evict(record);
+  }
+
+  /** Forgets the least recently used one that is not pinned; requests that hold it finish with it. */
+  #evict(newest: AdapterRecord): void {
+    if (this.#team) for (const { name } of this.#team) this.#records.get(name)!.used = this.#teamUsed;
+    let oldest = newest;
+    for (const record of this.#records.values()) {
+      if (!record.resident || record.pinned || record === newest) continue;
+      if (oldest === newest || record.used < oldest.used) oldest = record;
+    }
+    this.#drop(oldest);
+    this.#tell("evicted", oldest, 0);
+  }
+
+  #drop(record: AdapterRecord): void {
+    if (!record.resident) return;
+    record.resident = undefined;
+    this.#residentCount -= 1;
+    if (this.#agents.has(record.name)) this.#team = undefined;
+  }
+
+  /** Settles when no request holds the adapter any more. */
+  #free(adapter: ResidentAdapter): Promise<void> {
+    return new Promise((resolve) => {
+      const look = (): void => {
+        if (adapter.holders > 0) return;
+        this.#drained.delete(look);
+        resolve();
+      };
+      this.#drained.add(look);
+      look();
+    });
+  }
+
+  #collectTeam(): readonly ResidentAdapter[] | undefined {
+    const team: ResidentAdapter[] = [];
+    for (const { name } of this.#manifest.agents) {
+      const resident = this.#records.get(name)?.resident;
+      if (!resident) return undefined;
+      team.push(resident);
+    }
+    return team;
+  }
+
+  /** The record of an adapter that requests may use. */
+  #known(name: string): AdapterRecord {
+    const record = this.#records.get(name);
+    if (record && !record.unloaded) return record;
+    if (record || !this.#shipped.has(name)) throw this.#unknown(name);
+    const created = this.#newRecord(name);
+    this.#shipped.delete(name);
+    created.version = 1;
+    this.#records.set(name, created);
+    return created;
+  }
+
+  #newRecord(name: string): AdapterRecord {
+    return {
+      name,
+      version: 0,
+      folder: join(this.#options.folder, name),
+      sha256: "",
+      bytes: 0,
+      loadedAtMs: 0,
+      used: 0,
+      previous: undefined,
+      resident: undefined,
+      reading: undefined,
+      pinned: false,
+      unloaded: false,
+    };
+  }
+
+  /** What a server before this one stored: its last version is the current one, ahead of the model's own. */
+  #restore(name: string, versions: readonly number[]): void {
+    const version = versions.at(-1);
+    if (version === undefined || this.agentOf(name) < 0) return;
+    const before = versions.at(-2);
+    const { store } = this.#options;
+    this.#records.set(name, {
+      ...this.#newRecord(name),
+      version,
+      folder: store.folderOf(name, version),
+      previous:
+        before === undefined ? undefined : { version: before, folder: store.folderOf(name, before) },
+    });
+    this.#shipped.delete(name);
+  }
+
+  #status(name: string): AdapterStatus {
+    const record = this.#records.get(name) ?? this.#newRecord(name);
+    const ready = this.has(name);
+    const used = this.#team && this.#agents.has(name) ? Math.max(record.used, this.#teamUsed) : record.used;
+    return {
+      name,
+      agent: this.#manifest.agents[this.agentOf(name)]?.name ?? "",
+      // One that only lies in the model's folder so far.
+      version: ready ? Math.max(1, record.version) : record.version,
+      state: ready ? "READY" : "UNAVAILABLE",
+      reason: ready ? "" : "unloaded",
+      resident: record.resident !== undefined,
+      pinned: record.pinned,
+      sha256: ready ? record.sha256 : "",
+      bytes: record.bytes,
+      loadedAtMs: record.loadedAtMs,
+      lastUsedMs: used > 0 ? Math.round(performance.timeOrigin + used) : 0,
+      previousVersion: record.previous?.version ?? 0,
+    };
+  }
+
+  #tell(kind: AdapterEvent["kind"], record: AdapterRecord, seconds: number): void {
+    const { name: adapter, version, sha256 } = record;
+    this.#options.events.adapter({
+      kind,
+      model: this.#manifest.name,
+      adapter,
+      version,
+      sha256,
+      seconds,
+    });
+  }
+
+  /** Runs what changes an adapter after what was asked before for the same one. */
+  #locked<T>(name: string, work: () => Promise<T>): Promise<T> {
+    const done = (this.#locks.get(name) ?? Promise.resolve()).then(work, work);
+    this.#locks.set(name, done);
+    const forget = (): void => {
+      if (this.#locks.get(name) === done) this.#locks.delete(name);
+    };
+    done.then(forget, forget);
+    return done;
+  }
+
+  #checkName(name: string): void {
+    if (NAME_PATTERN.test(name) && this.agentOf(name) >= 0) return;
+    throw new LorasaError("LORASA_UNKNOWN_AGENT", {
+      asked: `adapter ${JSON.stringify(name.slice(0, 80))}`,
+      expected: `an agent of ${this.#manifest.name}, or <agent>.<variant>`,
+      received: "another name",
+      mend: suggestion(name.slice(0, 80), [...this.#agents.keys()]),
+    });
+  }
+
+  #checkCount(name: string): void {
+    const { adapterLimit } = this.#options;
+    if (this.#records.has(name) || this.#shipped.has(name) || this.count < adapterLimit) return;
+    if (this.#forgetUnloaded()) return;
+    throw new LorasaError("LORASA_TOO_LARGE", {
+      asked: `adapter ${name}`,
+      expected: `at most ${adapterLimit} adapters`,
+      received: "one more",
+      mend: "unload some, or start the server with a larger --max-adapters",
+    });
+  }
+
+  /** Makes room for a name: all that is lost is the last version number of one that is unloaded. */
+  #forgetUnloaded(): boolean {
+    for (const { name, unloaded } of this.#records.values()) {
+      if (unloaded && !this.#agents.has(name)) return this.#records.delete(name);
+    }
+    return false;
+  }
+
+  /** Pinned variants leave room for each agent's own adapter. */
+  #checkPins(name: string): void {
+    if (this.#agents.has(name)) return;
+    let pins = 0;
+    for (const record of this.#records.values()) {
+      if (record.pinned && record.name !== name && !this.#agents.has(record.name)) pins += 1;
+    }
+    const most = this.#residentLimit - this.#agents.size;
+    if (pins < most) return;
+    throw new LorasaError("LORASA_BUSY", {
+      asked: `pinning adapter ${name}`,
+      expected: `at most ${most} pinned besides the agents' own`,
+      received: "one more",
+      mend: "unpin some, or start the server with a larger --resident-adapters",
+    });
+  }
+
+  #unknown(name: string): LorasaError {
+    return new LorasaError("LORASA_UNKNOWN_ADAPTER", {
+      asked: `adapter ${JSON.stringify(name.slice(0, 80))} of ${this.#manifest.name}`,
+      expected: "a loaded one",
+      received: "none",
+      mend: this.#agents.has(name) ? "push one, or leave this agent out" : "push it first",
+    });
+  }
+}
+
+function adapterFolders(folder: string): string[] {
+  if (!existsSync(folder)) return [];
+  return readdirSync(folder).filter((name) => NAME_PATTERN.test(name));
+}
+
+async function readAdapterFolder(name: string, folder: string): Promise<AdapterLoad["files"]> {
+  try {
+    const [config, tensors] = await Promise.all([
+      readFile(join(folder, CONFIG_FILE), "utf8"),
+      readFile(join(folder, TENSORS_FILE)),
+    ]);
+    return { config, tensors };
+  } catch {
+    throw gone(name, "none that can be read");
+  }
+}
+
+function gone(name: string, received: string): LorasaError {
+  return new LorasaError("LORASA_UNAVAILABLE", {
+    asked: `adapter ${name}`,
+    expected: "the files that it was loaded from",
+    received,
+    mend: "push it again",
+  });
+}
+
+function loadedAlready(name: string): LorasaError {
+  return new LorasaError("LORASA_EXISTS", {
+    asked: `adapter ${name}`,
+    expected: "load_inplace true to replace the loaded one",
+    received: "a load without it",
+    mend: 'add "load_inplace": true to the parameters',
+  });
+}
+
+function wrongChecksum(name: string, expected: string, received: string): LorasaError {
+  return new LorasaError("LORASA_CHECKSUM", {
+    asked: `adapter ${name}, SHA-256 of its tensors`,
+    expected: expected.slice(0, 64),
+    received,
+    mend: "send it again",
+  });
+}
+
+function busy(name: string, expected: string, received: string, mend: string): LorasaError {
+  return new LorasaError("LORASA_BUSY", { asked: `unloading adapter ${name}`, expected, received, mend });
+}

@@ -1,0 +1,104 @@
+/**
+ * Files of the adapters that were pushed to a server: `<folder>/<adapter>/<version>/`, each version written whole
+ * or not at all. Not which version requests use.
+ *
+ * A store of a given folder is flushed to disk and found again by the next server. Without one it is a temporary
+ * folder, made with the first push, that goes with the server.
+ */
+import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { mkdir, open, rename, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { LorasaError } from "../../src/base/errors.ts";
+import { diskError } from "../../src/base/files.ts";
+import { CONFIG_FILE, TENSORS_FILE } from "../../src/checkpoint/peft.ts";
+import { NAME_PATTERN } from "../../src/checkpoint/repository.ts";
+import type { AdapterFiles } from "./adapter-intake.ts";
+
+const VERSION_PATTERN = /^[1-9][0-9]{0,14}$/;
+const TEMPORARY = ".tmp";
+
+/** Owns its folder when it is temporary. */
+export class AdapterStore {
+  readonly #durable: boolean;
+  #folder: string | undefined;
+  #writes = 0;
+
+  /** @param folder kept between servers; absent for a temporary one. */
+  constructor(folder: string | undefined) {
+    this.#folder = folder;
+    this.#durable = folder !== undefined;
+  }
+
+  /** Versions of each adapter that the folder holds, ascending; what an interrupted write left is removed. */
+  versions(): Map<string, number[]> {
+    const found = new Map<string, number[]>();
+    const folder = this.#folder;
+    if (folder === undefined || !existsSync(folder)) return found;
+    for (const name of readdirSync(folder).filter((entry) => NAME_PATTERN.test(entry))) {
+      const entries = readdirSync(join(folder, name));
+      for (const entry of entries.filter((other) => other.endsWith(TEMPORARY))) {
+        rmSync(join(folder, name, entry), { recursive: true, force: true });
+      }
+      const versions = entries.filter((entry) => VERSION_PATTERN.test(entry)).map(Number);
+      if (versions.length > 0) found.set(name, versions.sort((a, b) => a - b));
+    }
+    return found;
+  }
+
+  /** Folder of a version. */
+  folderOf(name: string, version: number): string {
+    this.#folder ??= mkdtempSync(join(tmpdir(), "lorasa-adapters-"));
+    return join(this.#folder, name, `${version}`);
+  }
+
+  /**
+   * Writes a version.
+   * @throws LORASA_DISK when it cannot be written; nothing of it is left then.
+   */
+  async write(name: string, version: number, files: AdapterFiles): Promise<string> {
+    const folder = this.folderOf(name, version);
+    this.#writes += 1;
+    const temporary = `${folder}-${process.pid}-${this.#writes}${TEMPORARY}`;
+    try {
+      await mkdir(temporary, { recursive: true });
+      await this.#writeFile(join(temporary, CONFIG_FILE), Buffer.from(files.config));
+      await this.#writeFile(join(temporary, TENSORS_FILE), files.tensors);
+      await rename(temporary, folder);
+      if (this.#durable) await flushFolder(dirname(folder));
+      return folder;
+    } catch (cause) {
+      await rm(temporary, { recursive: true, force: true }).catch(() => {});
+      if (cause instanceof LorasaError) throw cause;
+      throw diskError(`storing adapter ${name}`, cause);
+    }
+  }
+
+  /** Removes a version's folder, quietly: what stays is removed or passed over by the next server. */
+  async remove(name: string, version: number): Promise<void> {
+    await rm(this.folderOf(name, version), { recursive: true, force: true }).catch(() => {});
+  }
+
+  dispose(): void {
+    if (this.#durable || this.#folder === undefined) return;
+    rmSync(this.#folder, { recursive: true, force: true });
+    this.#folder = undefined;
+  }
+
+  async #writeFile(path: string, bytes: Uint8Array): Promise<void> {
+    const file = await open(path, "w");
+    try {
+      await file.writeFile(bytes);
+      if (this.#durable) await file.sync();
+    } finally {
+      await file.close();
+    }
+  }
+}
+
+/** A rename survives a power cut once its folder is flushed; some systems cannot open folders. */
+async function flushFolder(path: string): Promise<void> {
+  const folder = await open(path, "r").catch(() => undefined);
+  await folder?.sync().catch(() => {});
+  await folder?.close();
+}

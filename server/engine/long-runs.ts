@@ -1,0 +1,151 @@
+/** Runs graphs in a worker thread, for batches that would hold the event loop for long. Not which those are. */
+import type { Worker } from "node:worker_threads";
+import { LorasaError } from "../../src/base/errors.ts";
+import type { HostTensor } from "../../src/base/tensor.ts";
+import { startWorker } from "../../src/base/worker.ts";
+import type { Device } from "../../src/runtime/session.ts";
+import type { GraphRun } from "./batch.ts";
+import type { GraphFile } from "./bound-graph.ts";
+import type { RowBlock } from "./placement.ts";
+import type { BatchTimes } from "./statistics.ts";
+
+/** What the worker is asked: run a graph, or forget those of a file. */
+export type LongRunRequest =
+  | {
+      readonly kind: "run";
+      readonly id: number;
+      readonly file: GraphFile;
+      readonly feeds: Readonly<Record<string, HostTensor>>;
+    }
+  | { readonly kind: "forget"; readonly path: string };
+
+export type LongRunReply =
+  | {
+      readonly id: number;
+      readonly outputs: Readonly<Record<string, HostTensor>>;
+      readonly inferMs: number;
+    }
+  | { readonly id: number; readonly error: string };
+
+export interface LongRunSettings {
+  readonly device: Device;
+  readonly threads: number;
+}
+
+interface Waiting {
+  resolve(reply: Extract<LongRunReply, { outputs: unknown }>): void;
+  reject(error: unknown): void;
+}
+
+/** Owns its thread, which starts with the first run, until `close`. */
+export class LongRuns {
+  readonly #settings: LongRunSettings;
+  readonly #waiting = new Map<number, Waiting>();
+  #worker: Worker | undefined;
+  #lastId = 0;
+
+  constructor(settings: LongRunSettings) {
+    this.#settings = settings;
+  }
+
+  /**
+   * Fills and runs the runs of a plan; their answers are read when it settles.
+   * @throws LORASA_GRAPH when a graph cannot be loaded or run, LORASA_UNAVAILABLE when the thread ended.
+   */
+  async run(runs: readonly GraphRun[]): Promise<BatchTimes> {
+    let [input, infer, output] = [0, 0, 0];
+    for (const run of runs) {
+      const started = performance.now();
+      const feeds = fillFeeds(run);
+      input += performance.now() - started;
+      const reply = await this.#ask(run.graph.file, feeds);
+      infer += reply.inferMs;
+      const answered = performance.now();
+      run.read(outputBlocks(reply.outputs));
+      output += performance.now() - answered;
+    }
+    return { input, infer, output };
+  }
+
+  /** Frees the sessions of a graph's file. */
+  forget(path: string): void {
+    this.#worker?.postMessage({ kind: "forget", path } satisfies LongRunRequest);
+  }
+
+  async close(): Promise<void> {
+    const worker = this.#worker;
+    this.#worker = undefined;
+    await worker?.terminate();
+    this.#failAll(ended());
+  }
+
+  #ask(file: GraphFile, feeds: Readonly<Record<string, HostTensor>>) {
+    this.#worker ??= this.#start();
+    this.#lastId += 1;
+    const id = this.#lastId;
+    return new Promise<Extract<LongRunReply, { outputs: unknown }>>((resolve, reject) => {
+      this.#waiting.set(id, { resolve, reject });
+      this.#worker?.postMessage({ kind: "run", id, file, feeds } satisfies LongRunRequest);
+    });
+  }
+
+  #start(): Worker {
+    const worker = startWorker(import.meta.url, "./long-run-worker", this.#settings);
+    worker.unref();
+    worker.on("message", (reply: LongRunReply) => this.#receive(reply));
+    // The next long batch starts another thread.
+    const lost = (): void => {
+      if (this.#worker === worker) this.#worker = undefined;
+      this.#failAll(ended());
+    };
+    worker.on("error", lost);
+    worker.on("exit", lost);
+    return worker;
+  }
+
+  #receive(reply: LongRunReply): void {
+    const waiting = this.#waiting.get(reply.id);
+    this.#waiting.delete(reply.id);
+    if (!waiting) return;
+    if ("outputs" in reply) waiting.resolve(reply);
+    else waiting.reject(new LorasaError("LORASA_GRAPH", { asked: "a long run", received: reply.error }));
+  }
+
+  #failAll(error: unknown): void {
+    for (const { reject } of this.#waiting.values()) reject(error);
+    this.#waiting.clear();
+  }
+}
+
+/** The run's inputs in buffers of their own, and its adapters. */
+function fillFeeds({ graph, leading, fixed, fill }: GraphRun): Record<string, HostTensor> {
+  const buffers = graph.buffers(leading);
+  fill(buffers);
+  const feeds: Record<string, HostTensor> = { ...fixed };
+  for (const [name, { data, width }] of Object.entries(buffers.inputs)) {
+    feeds[name] = { dtype: "float32", dims: [...leading, width], data };
+  }
+  for (const [name, data] of Object.entries(buffers.indices)) feeds[name] = { dtype: "int64", dims: leading, data };
+  return feeds;
+}
+
+function outputBlocks(
+  outputs: Readonly<Record<string, HostTensor>>,
+): Record<string, RowBlock<Float32Array | BigInt64Array>> {
+  return Object.fromEntries(
+    Object.entries(outputs).map(([name, { data, dims }]) => [
+      name,
+      // BoundGraph refused outputs of any other type when the model was loaded.
+      { data: data as Float32Array | BigInt64Array, width: dims.at(-1)! },
+    ]),
+  );
+}
+
+function ended(): LorasaError {
+  return new LorasaError("LORASA_UNAVAILABLE", {
+    asked: "a long run",
+    expected: "a thread that runs it",
+    received: "one that ended",
+    mend: "try again",
+  });
+}

@@ -1,0 +1,281 @@
+/** The engine behind the server's doors: names, requests on their way through sequences and batches, statistics. */
+import { LorasaError } from "../../src/base/errors.ts";
+import type { InferRequest, ParameterValue } from "../protocol/request.ts";
+import type { PolicyAnswer } from "./batch.ts";
+import { type EngineEvents, NO_EVENTS } from "./events.ts";
+import type { LoadOptions } from "./load-model.ts";
+import { LongRuns } from "./long-runs.ts";
+import type { Endpoint, PreparedRequest } from "./policy-model.ts";
+import type { HeldState } from "./policy-request.ts";
+import { type LoadedModel, ModelRepository } from "./repository.ts";
+import { type SequenceCall, SequenceStore, sequenceOf } from "./sequences.ts";
+import type {
+  Adapters,
+  IndexEntry,
+  InferCall,
+  InferResult,
+  ModelStatistics,
+  PolicyService,
+  ServedModel,
+} from "./service.ts";
+
+export interface ServiceOptions extends LoadOptions {
+  /** Most requests of a model that wait or run. Default 4,096. */
+  readonly queueLimit?: number;
+  /** Most rows of a batch of several requests. Default 1,024. */
+  readonly maxBatchRows?: number;
+  /** How long the first request of a batch waits for others, in microseconds. Default 0: for the turn alone. */
+  readonly queueDelayUs?: number;
+  /** Expected run time from which a batch goes to a worker thread, in milliseconds. Default 5. */
+  readonly longRunMs?: number;
+  /** Most live sequences. Default 65,536. */
+  readonly sequenceLimit?: number;
+  /** How long a sequence is kept without a request, in milliseconds. Default 60,000. */
+  readonly sequenceIdleMs?: number;
+}
+
+/** Settings that clients are told of. */
+export interface ServiceSettings {
+  readonly queueLimit: number;
+  readonly maxBatchRows: number;
+  readonly queueDelayUs: number;
+  readonly sequenceIdleMs: number;
+}
+
+/** A request that says nothing, or 0, waits among those of level 2; 1 is more urgent, 3 and on less. */
+const DEFAULT_PRIORITY = 2;
+
+/** What a request was answered, and when its batch began. */
+interface Ran {
+  readonly prepared: PreparedRequest;
+  readonly answer: PolicyAnswer;
+  readonly queuedMs: number;
+}
+
+/** Owns the loaded models until `close`. */
+export class LocalPolicyService implements PolicyService {
+  readonly repository: ModelRepository;
+  readonly settings: ServiceSettings;
+  readonly sequences: SequenceStore;
+  readonly #longRuns: LongRuns;
+  readonly #sweep: NodeJS.Timeout;
+  #ready = true;
+
+  private constructor(
+    repository: ModelRepository,
+    settings: ServiceSettings,
+    sequences: SequenceStore,
+    longRuns: LongRuns,
+  ) {
+    this.repository = repository;
+    this.settings = settings;
+    this.sequences = sequences;
+    this.#longRuns = longRuns;
+    const everyMs = Math.min(Math.max(settings.sequenceIdleMs / 4, 10), 10_000);
+    this.#sweep = setInterval(() => sequences.sweep(), everyMs).unref();
+  }
+
+  /** @throws what `ModelRepository.open` throws. */
+  static async open(folder: string, options: ServiceOptions): Promise<LocalPolicyService> {
+    const settings = {
+      queueLimit: options.queueLimit ?? 4096,
+      maxBatchRows: options.maxBatchRows ?? 1024,
+      queueDelayUs: options.queueDelayUs ?? 0,
+      sequenceIdleMs: options.sequenceIdleMs ?? 60_000,
+    };
+    const events: EngineEvents = options.events ?? NO_EVENTS;
+    const longRuns = new LongRuns({ device: options.runtime.device, threads: options.threads });
+    const scheduler = { ...settings, longRunMs: options.longRunMs ?? 5, longRuns, events };
+    const repository = await ModelRepository.open(folder, { ...options, events, scheduler });
+    const sequences = new SequenceStore({
+      count: options.sequenceLimit ?? 65_536,
+      idleMs: settings.sequenceIdleMs,
+    });
+    return new LocalPolicyService(repository, settings, sequences, longRuns);
+  }
+
+  isReady(): boolean {
+    return this.#ready;
+  }
+
+  /** Refuses inference from now on; what began is answered. */
+  stop(): void {
+    this.#ready = false;
+  }
+
+  async close(): Promise<void> {
+    this.stop();
+    clearInterval(this.#sweep);
+    await Promise.all(this.repository.models.map(({ scheduler }) => scheduler.drained()));
+    await this.#longRuns.close();
+    this.repository.dispose();
+  }
+
+  endpoint(name: string, version?: string): Endpoint {
+    return this.repository.endpoint(name, version);
+  }
+
+  async infer(served: ServedModel, request: InferRequest, call: InferCall): Promise<InferResult> {
+    if (!this.#ready) throw stopping();
+    const arrivedAt = performance.now();
+    const { endpoint, loaded } = this.#live(served);
+    loaded.users += 1;
+    try {
+      const sequence = endpoint.model.recurrent ? sequenceOf(request.parameters) : undefined;
+      const ran = sequence
+        ? await this.#runInSequence(loaded, endpoint, request, call, sequence)
+        : await this.#run(loaded, endpoint, request, call);
+      const result = endpoint.model.result(ran.prepared, request, ran.answer);
+      endpoint.statistics.recordSuccess(performance.now() - arrivedAt, ran.queuedMs);
+      return result;
+    } catch (error) {
+      endpoint.statistics.recordFailure(performance.now() - arrivedAt);
+      throw error;
+    } finally {
+      this.repository.leave(loaded);
+    }
+  }
+
+  statistics(name?: string, version?: string): readonly ModelStatistics[] {
+    const endpoints =
+      name === undefined ? [...this.repository.endpoints.values()] : [this.endpoint(name, version)];
+    return endpoints.map((endpoint) => {
+      const { model, statistics } = endpoint;
+      // Once a model: its agents share the memory.
+      const memory =
+        endpoint.name === model.manifest.name
+          ? [{ type: "CPU" as const, id: 0, byte_size: model.bytes }]
+          : [];
+      return statistics.report(endpoint.name, model.manifest.version, memory);
+    });
+  }
+
+  index(): readonly IndexEntry[] {
+    return this.repository.index();
+  }
+
+  async load(name: string): Promise<void> {
+    await this.repository.load(name);
+    this.#forgetSequences(name);
+  }
+
+  async unload(name: string): Promise<void> {
+    await this.repository.unload(name);
+    this.#forgetSequences(name);
+  }
+
+  adapters(model: string): Adapters {
+    const { manifest, registry } = this.repository.model(model);
+    if (registry) return registry;
+    throw new LorasaError("LORASA_ADAPTER", {
+      asked: `adapters of ${manifest.name}`,
+      expected: "a factored model",
+      received: `a ${manifest.mode} one`,
+      mend: "export it with --mode factored",
+    });
+  }
+
+  /** The endpoint of this moment: a model may have been loaded again while a request was on its way. */
+  #live(served: ServedModel): { endpoint: Endpoint; loaded: LoadedModel } {
+    // Doors only have endpoints that this service gave them.
+    const given = served as Endpoint;
+    const loaded = this.repository.loadedOf(given.model);
+    if (loaded) return { endpoint: given, loaded };
+    const endpoint = this.endpoint(served.name);
+    return { endpoint, loaded: this.repository.loadedOf(endpoint.model)! };
+  }
+
+  async #run(
+    { scheduler, model }: LoadedModel,
+    endpoint: Endpoint,
+    request: InferRequest,
+    call: InferCall,
+    held?: HeldState,
+  ): Promise<Ran> {
+    const { priority, timeoutMs } = urgency(request.parameters);
+    const preparing = model.prepare(endpoint, request, held);
+    const prepared = preparing instanceof Promise ? await preparing : preparing;
+    const queuedAt = performance.now();
+    return new Promise((resolve, reject) => {
+      try {
+        scheduler.submit({
+          prepared,
+          priority,
+          queuedAt,
+          deadline: queuedAt + timeoutMs,
+          cancelled: call.cancelled,
+          answered: (answer, startedAt) => resolve({ prepared, answer, queuedMs: startedAt - queuedAt }),
+          failed: reject,
+        });
+      } catch (error) {
+        model.release(prepared);
+        reject(error);
+      }
+    });
+  }
+
+  /** After the sequence's requests before it, with the state that they left. */
+  async #runInSequence(
+    loaded: LoadedModel,
+    endpoint: Endpoint,
+    request: InferRequest,
+    call: InferCall,
+    asked: SequenceCall,
+  ): Promise<Ran> {
+    const sequence = this.sequences.open(endpoint.name, asked);
+    const before = sequence.tail;
+    let done: () => void = () => {};
+    sequence.tail = new Promise((resolve) => {
+      done = resolve;
+    });
+    sequence.waiting += 1;
+    try {
+      await before;
+      const ran = await this.#run(loaded, endpoint, request, call, { hidden: sequence.hidden });
+      // The policy's graphs give float32 states.
+      sequence.hidden = ran.answer["hidden_out"]!.data as Float32Array;
+      return ran;
+    } finally {
+      sequence.waiting -= 1;
+      if (asked.end) this.sequences.end(endpoint.name, asked, sequence);
+      done();
+    }
+  }
+
+  #forgetSequences(model: string): void {
+    this.sequences.forget(model);
+  }
+}
+
+/**
+ * Priority level and timeout of a request.
+ * @throws LORASA_REQUEST for values that are not whole numbers.
+ */
+function urgency(parameters: Readonly<Record<string, ParameterValue>>): {
+  readonly priority: number;
+  readonly timeoutMs: number;
+} {
+  const priority = wholeNumber(parameters, "priority") || DEFAULT_PRIORITY;
+  const timeoutUs = wholeNumber(parameters, "timeout");
+  return { priority, timeoutMs: timeoutUs === 0 ? Number.POSITIVE_INFINITY : timeoutUs / 1000 };
+}
+
+function wholeNumber(parameters: Readonly<Record<string, ParameterValue>>, name: string): number {
+  const value = parameters[name] ?? 0;
+  const number = typeof value === "string" && /^\d{1,15}$/.test(value) ? Number(value) : value;
+  if (typeof number === "number" && Number.isSafeInteger(number) && number >= 0) return number;
+  throw new LorasaError("LORASA_REQUEST", {
+    asked: `parameters.${name}`,
+    expected: "a whole number",
+    received: `${value}`.slice(0, 40),
+  });
+}
+
+function stopping(): LorasaError {
+  return new LorasaError("LORASA_UNAVAILABLE", {
+    asked: "inference",
+    expected: "a server that is ready",
+    received: "one that is starting or stopping",
+    mend: "try again",
+  });
+}

@@ -1,0 +1,270 @@
+/**
+ * When the requests of a model run: those that wait in the same turn of the event loop become one batch, across
+ * clients and agents. Not what a batch does: see `batch.ts`.
+ *
+ * Batches that would hold the event loop for long go to a worker thread, so that health and metrics stay quick.
+ */
+import { LorasaError } from "../../src/base/errors.ts";
+import type { BatchPlan, PolicyAnswer, PolicyRows } from "./batch.ts";
+import type { EngineEvents } from "./events.ts";
+import type { LongRuns } from "./long-runs.ts";
+import { rowCount } from "./placement.ts";
+import type { PolicyModel, PreparedRequest } from "./policy-model.ts";
+import type { BatchTimes, EndpointStatistics } from "./statistics.ts";
+
+export interface SchedulerOptions {
+  /** Most requests of a model that wait or run. */
+  readonly queueLimit: number;
+  /** Most rows of a batch of several requests. */
+  readonly maxBatchRows: number;
+  /** How long the first request of a batch waits for others, in microseconds. */
+  readonly queueDelayUs: number;
+  /** Expected run time from which a batch goes to a worker, in milliseconds. */
+  readonly longRunMs: number;
+  readonly longRuns: LongRuns;
+  readonly events: EngineEvents;
+}
+
+/** A request that waits for its batch. */
+export interface QueuedRequest {
+  readonly prepared: PreparedRequest;
+  /** 1 is the most urgent. */
+  readonly priority: number;
+  /** On the clock of `performance.now()`. */
+  readonly queuedAt: number;
+  /** When waiting any longer is of no use; infinite for never. */
+  readonly deadline: number;
+  cancelled(): boolean;
+  /** @param startedAt when its batch began. */
+  answered(answer: PolicyAnswer, startedAt: number): void;
+  failed(error: unknown): void;
+}
+
+export class Scheduler {
+  readonly #model: PolicyModel;
+  readonly #options: SchedulerOptions;
+  #queue: QueuedRequest[] = [];
+  #scheduled = false;
+  /** Requests of batches in the worker. */
+  #away = 0;
+  #idle: (() => void)[] = [];
+
+  constructor(model: PolicyModel, options: SchedulerOptions) {
+    this.#model = model;
+    this.#options = options;
+  }
+
+  /** Requests that wait or run. */
+  get pending(): number {
+    return this.#queue.length + this.#away;
+  }
+
+  /** @throws LORASA_UNAVAILABLE when the queue is full. */
+  submit(request: QueuedRequest): void {
+    const { queueLimit } = this.#options;
+    if (this.pending >= queueLimit) {
+      throw new LorasaError("LORASA_UNAVAILABLE", {
+        asked: `a place in the queue of ${this.#model.manifest.name}`,
+        expected: `fewer than ${queueLimit} requests`,
+        received: `${this.pending}`,
+        mend: "try again, or start the server with a larger --queue-limit",
+      });
+    }
+    this.#queue.push(request);
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    setImmediate(this.#turn);
+  }
+
+  /** Settles when nothing waits or runs. */
+  drained(): Promise<void> {
+    if (this.pending === 0) return Promise.resolve();
+    return new Promise((resolve) => this.#idle.push(resolve));
+  }
+
+  readonly #turn = (): void => {
+    const now = performance.now();
+    if (this.#isTooEarly(now)) {
+      setImmediate(this.#turn);
+      return;
+    }
+    const batch = this.#takeBatch(now);
+    if (batch.length > 0) this.#run(batch, now);
+    this.#scheduled = this.#queue.length > 0;
+    if (this.#scheduled) setImmediate(this.#turn);
+    else if (this.pending === 0) this.#rest();
+  };
+
+  #isTooEarly(now: number): boolean {
+    const { queueDelayUs, maxBatchRows } = this.#options;
+    if (queueDelayUs === 0) return false;
+    const oldest = this.#queue[0];
+    if (!oldest || (now - oldest.queuedAt) * 1000 >= queueDelayUs) return false;
+    return this.#queue.reduce((sum, request) => sum + rowsOf(request), 0) < maxBatchRows;
+  }
+
+  /** The most urgent requests that fit into one batch; those that nobody waits for are answered here. */
+  #takeBatch(now: number): QueuedRequest[] {
+    const { maxBatchRows } = this.#options;
+    const waiting = this.#inOrder();
+    const batch: QueuedRequest[] = [];
+    let rows = 0;
+    let at = 0;
+    for (; at < waiting.length; at++) {
+      const request = waiting[at]!;
+      if (request.cancelled()) this.#fail(request, gaveUp());
+      else if (request.deadline < now) this.#fail(request, timedOut());
+      else {
+        rows += rowsOf(request);
+        if (rows > maxBatchRows && batch.length > 0) break;
+        batch.push(request);
+      }
+    }
+    this.#queue = at === waiting.length ? [] : waiting.slice(at);
+    return batch;
+  }
+
+  #inOrder(): QueuedRequest[] {
+    const queue = this.#queue;
+    const priority = queue[0]?.priority;
+    if (queue.every((request) => request.priority === priority)) return queue;
+    // The sort is stable: equals stay in the order of their arrival.
+    return queue.sort((a, b) => a.priority - b.priority);
+  }
+
+  #run(batch: readonly QueuedRequest[], startedAt: number): void {
+    const rows = batch.map(({ prepared }) => prepared.rows);
+    try {
+      const { longRunMs } = this.#options;
+      if (this.#model.estimate(rows) >= longRunMs) this.#runAway(batch, rows, startedAt);
+      else this.#runHere(batch, rows, startedAt);
+    } catch (error) {
+      this.#runApart(batch, error);
+    }
+  }
+
+  #runHere(batch: readonly QueuedRequest[], rows: readonly PolicyRows[], startedAt: number): void {
+    const plan = this.#model.plan(rows);
+    const times = { input: 0, infer: 0, output: 0 };
+    let before = performance.now();
+    const lap = (): number => {
+      const now = performance.now();
+      const passed = now - before;
+      before = now;
+      return passed;
+    };
+    for (const { graph, leading, fixed, fill, read } of plan.runs) {
+      const binding = graph.bind(leading, fixed);
+      fill(binding);
+      times.input += lap();
+      binding.run();
+      times.infer += lap();
+      read(binding.outputs);
+      times.output += lap();
+    }
+    this.#answer(batch, plan, times, startedAt);
+  }
+
+  #runAway(batch: readonly QueuedRequest[], rows: readonly PolicyRows[], startedAt: number): void {
+    const plan = this.#model.planApart(rows);
+    this.#away += batch.length;
+    this.#options.longRuns
+      .run(plan.runs)
+      .then((times) => {
+        this.#away -= batch.length;
+        this.#answer(batch, plan, times, startedAt);
+      })
+      .catch((error: unknown) => {
+        this.#away -= batch.length;
+        for (const request of batch) this.#fail(request, error);
+      })
+      .finally(() => {
+        if (this.pending === 0) this.#rest();
+      });
+  }
+
+  /** One request must not fail those that came with it: each is tried alone. */
+  #runApart(batch: readonly QueuedRequest[], error: unknown): void {
+    if (batch.length === 1) {
+      this.#fail(batch[0]!, error);
+      return;
+    }
+    for (const request of batch) this.#run([request], performance.now());
+  }
+
+  #answer(
+    batch: readonly QueuedRequest[],
+    { answers }: BatchPlan,
+    times: BatchTimes,
+    startedAt: number,
+  ): void {
+    this.#record(batch, times, startedAt);
+    for (const [at, request] of batch.entries()) {
+      this.#model.release(request.prepared);
+      request.answered(answers[at]!, startedAt);
+    }
+  }
+
+  #record(batch: readonly QueuedRequest[], times: BatchTimes, startedAt: number): void {
+    const first = batch[0]!;
+    const { statistics } = first.prepared.endpoint;
+    if (batch.every(({ prepared }) => prepared.endpoint.statistics === statistics)) {
+      statistics.recordBatch(batch.length, batchSize(batch), times);
+    } else {
+      for (const [each, requests] of byStatistics(batch)) {
+        each.recordBatch(requests.length, batchSize(requests), times);
+      }
+    }
+    this.#options.events.batch({
+      model: this.#model.manifest.name,
+      requests: batch.length,
+      rows: batch.reduce((sum, request) => sum + rowsOf(request), 0),
+      queueSeconds: (startedAt - first.queuedAt) / 1000,
+      computeSeconds: times.infer / 1000,
+    });
+  }
+
+  #fail(request: QueuedRequest, error: unknown): void {
+    this.#model.release(request.prepared);
+    request.failed(error);
+  }
+
+  #rest(): void {
+    const idle = this.#idle;
+    this.#idle = [];
+    for (const resolve of idle) resolve();
+  }
+}
+
+function byStatistics(batch: readonly QueuedRequest[]): Map<EndpointStatistics, QueuedRequest[]> {
+  const groups = new Map<EndpointStatistics, QueuedRequest[]>();
+  for (const request of batch) {
+    const { statistics } = request.prepared.endpoint;
+    const group = groups.get(statistics);
+    if (group) group.push(request);
+    else groups.set(statistics, [request]);
+  }
+  return groups;
+}
+
+/** First axes of the requests together: environments or rows. */
+function batchSize(batch: readonly QueuedRequest[]): number {
+  return batch.reduce((sum, { prepared }) => sum + prepared.leading[0]!, 0);
+}
+
+function rowsOf({ prepared }: QueuedRequest): number {
+  return rowCount(prepared.rows.agents, prepared.rows.team);
+}
+
+function gaveUp(): LorasaError {
+  return new LorasaError("LORASA_CANCELLED", { asked: "inference", received: "a client that went away" });
+}
+
+function timedOut(): LorasaError {
+  return new LorasaError("LORASA_UNAVAILABLE", {
+    asked: "inference",
+    expected: "a batch within the request's timeout",
+    received: "a longer queue",
+    mend: "try again, or allow more time",
+  });
+}

@@ -1,0 +1,29 @@
+/** The action of `POST …/infer`: body in, reply out. Not how a request is parsed or run. */
+import { LorasaError } from "../../src/base/errors.ts";
+import { HEADER_LENGTH, parseInferRequest } from "../protocol/request.ts";
+import { encodeInferReply } from "../protocol/response.ts";
+import { readBody } from "./body.ts";
+import { sendInferReply } from "./reply.ts";
+import type { Action } from "./routes.ts";
+
+export const infer: Action = async (request, response, context, { model, version }) => {
+  const started = performance.now();
+  // Before the body is read: what is refused anyway need not arrive.
+  if (!context.isReady()) throw stopping();
+  const endpoint = context.service.endpoint(model, version);
+  const body = await readBody(request, context.bodyLimitBytes);
+  const header = request.headers[HEADER_LENGTH];
+  const parsed = parseInferRequest(body, typeof header === "string" ? header : undefined, endpoint.inputs);
+  const result = await context.service.infer(endpoint, parsed, { cancelled: () => response.destroyed });
+  sendInferReply(response, encodeInferReply({ id: parsed.id, ...result }));
+  context.metrics.model(endpoint.model.manifest.name).recordRequest((performance.now() - started) / 1000);
+};
+
+function stopping(): LorasaError {
+  return new LorasaError("LORASA_UNAVAILABLE", {
+    asked: "inference",
+    expected: "a server that is ready",
+    received: "one that is starting or stopping",
+    mend: "try again",
+  });
+}

@@ -1,0 +1,48 @@
+/** What the doors tell of a model: its metadata and configuration, from what is loaded. Not their words. */
+import type { LocalPolicyService } from "./engine/policy-service.ts";
+import type { ServedModel } from "./engine/service.ts";
+import { ROW_LIMIT } from "./limits.ts";
+import type { ServerOptions } from "./options.ts";
+import { modelConfig } from "./protocol/config.ts";
+import { modelMetadata } from "./protocol/metadata.ts";
+
+/** What the engine takes when it is not told. */
+const SEQUENCE_LIMIT = 65_536;
+
+interface ModelDescriptions {
+  /** As the metadata routes answer. */
+  metadata(model: ServedModel): object;
+  /** As the `model_configuration` extension answers. */
+  config(model: ServedModel): object;
+}
+
+/** @param options as the server was started with. */
+export function describeModels(
+  service: LocalPolicyService,
+  { device = "cpu", sequenceLimit = SEQUENCE_LIMIT }: Pick<ServerOptions, "device" | "sequenceLimit">,
+): ModelDescriptions {
+  const { queueLimit, queueDelayUs, sequenceIdleMs } = service.settings;
+  const settings = {
+    device,
+    queueDelayMicroseconds: queueDelayUs,
+    queueLimit,
+    rowLimit: ROW_LIMIT,
+    sequenceIdleMicroseconds: sequenceIdleMs * 1000,
+    sequenceLimit,
+  };
+  return {
+    metadata: ({ name }) => modelMetadata(service.endpoint(name)),
+    config: (served) => {
+      const { model, addressee } = service.endpoint(served.name);
+      const { version, mode, environment, backboneSha256, agents } = model.manifest;
+      return modelConfig(served, {
+        version,
+        mode,
+        environment: environment.name,
+        backboneSha256,
+        ...(addressee.agent === undefined && { agents: agents.map(({ name }) => name) }),
+        ...settings,
+      });
+    },
+  };
+}
