@@ -5,7 +5,7 @@ import { createRuntime } from "../src/runtime/onnxruntime.ts";
 import { LocalPolicyService } from "./engine/policy-service.ts";
 import { Connections } from "./http/connections.ts";
 import { createFailures, createHandler, type Failures, type ServerContext } from "./http/handler.ts";
-import { createListener, listen, listenerUrl } from "./http/listen.ts";
+import { createListener, type Listener, listen, listenerUrl } from "./http/listen.ts";
 import { sendError } from "./http/reply.ts";
 import { type Authorize, createGate } from "./http/token.ts";
 import { BODY_LIMIT_BYTES, CONNECTION_LIMIT, JSON_LIMIT_BYTES } from "./limits.ts";
@@ -76,9 +76,12 @@ class Server {
   }
 
   async start(): Promise<RunningServer> {
+    const { requestTimeoutMs = REQUEST_TIMEOUT_MS, tls } = this.#options;
+    // Before the models, which take longer to load than a wrong certificate to tell.
+    const listener = createListener(requestTimeoutMs, tls);
     const service = await this.#openEngine();
     const context = this.#context(service);
-    const url = await this.#openHttp(context);
+    const url = await this.#openHttp(listener, context);
     const grpcUrl = await this.#openGrpc(context);
     this.#ready = true;
     const ms = Math.round(performance.now() - this.#startedAt);
@@ -130,9 +133,8 @@ class Server {
     };
   }
 
-  async #openHttp(context: ServerContext): Promise<string> {
-    const { host, basePath, port = 8000, tls, requestTimeoutMs, maxConnections } = this.#options;
-    const server = createListener(requestTimeoutMs ?? REQUEST_TIMEOUT_MS, tls);
+  async #openHttp(server: Listener, context: ServerContext): Promise<string> {
+    const { host, basePath, port = 8000, maxConnections } = this.#options;
     const handler = createHandler(context, { authorize: this.#authorize, basePath });
     const connections = new Connections(server, handler, {
       maxConnections: maxConnections ?? CONNECTION_LIMIT,

@@ -4,6 +4,14 @@
 export const BODY_LIMIT_BYTES = 64 * 2 ** 20;
 /** Largest JSON text of a request: parsing it holds the event loop, unlike tensors that come as bytes. */
 export const JSON_LIMIT_BYTES = 16 * 2 ** 20;
+/** Deepest nesting of arrays and objects in JSON. */
+export const JSON_DEPTH_LIMIT = 100;
+/** Shorter JSON cannot nest deep enough to matter. */
+export const JSON_DEPTH_CHECKED_BYTES = 16 * 1024;
+/** Longest JSON before tensors that is remembered by its text. */
+export const HEAD_MEMORY_BYTES = 1024;
+/** Most texts of JSON before tensors that are remembered. */
+export const HEAD_MEMORY_LIMIT = 256;
 /** Largest body of a management request that carries no adapter. */
 export const CONTROL_LIMIT_BYTES = 64 * 1024;
 /** Most bytes that a Content-Length alone makes the server take. */

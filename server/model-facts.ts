@@ -3,7 +3,7 @@ import type { LocalPolicyService } from "./engine/policy-service.ts";
 import type { ServedModel } from "./engine/service.ts";
 import { ROW_LIMIT } from "./limits.ts";
 import type { ServerOptions } from "./options.ts";
-import { modelConfig } from "./protocol/config.ts";
+import { type ModelFacts, modelConfig } from "./protocol/config.ts";
 import { modelMetadata } from "./protocol/metadata.ts";
 
 /** What the engine takes when it is not told. */
@@ -30,19 +30,20 @@ export function describeModels(
     sequenceIdleMicroseconds: sequenceIdleMs * 1000,
     sequenceLimit,
   };
+  const factsOf = ({ name }: ServedModel): ModelFacts => {
+    const { model, addressee } = service.endpoint(name);
+    const { version, mode, environment, backboneSha256, agents } = model.manifest;
+    return {
+      version,
+      mode,
+      environment: environment.name,
+      backboneSha256,
+      ...(addressee.agent === undefined && { agents: agents.map((agent) => agent.name) }),
+      ...settings,
+    };
+  };
   return {
-    metadata: ({ name }) => modelMetadata(service.endpoint(name)),
-    config: (served) => {
-      const { model, addressee } = service.endpoint(served.name);
-      const { version, mode, environment, backboneSha256, agents } = model.manifest;
-      return modelConfig(served, {
-        version,
-        mode,
-        environment: environment.name,
-        backboneSha256,
-        ...(addressee.agent === undefined && { agents: agents.map(({ name }) => name) }),
-        ...settings,
-      });
-    },
+    metadata: (served) => modelMetadata(served, factsOf(served)),
+    config: (served) => modelConfig(served, factsOf(served)),
   };
 }

@@ -49,6 +49,8 @@ export interface ServerOptions {
   readonly queueDelayUs?: number;
   /** Most rows that run together. */
   readonly maxBatchRows?: number;
+  /** Expected run time from which a batch goes to a thread of its own, in milliseconds. Default 5. */
+  readonly longRunMs?: number;
   /** Most sequences whose state is held. */
   readonly sequenceLimit?: number;
   /** A sequence is forgotten after this long. */

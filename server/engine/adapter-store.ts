@@ -6,10 +6,9 @@
  * folder, made with the first push, that goes with the server.
  */
 import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
-import { mkdir, open, rename, rm } from "node:fs/promises";
+import { mkdir, open, rename, rm, rmdir, unlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { LorasaError } from "../../src/base/errors.ts";
 import { diskError } from "../../src/base/files.ts";
 import { CONFIG_FILE, TENSORS_FILE } from "../../src/checkpoint/peft.ts";
 import { NAME_PATTERN } from "../../src/checkpoint/repository.ts";
@@ -23,6 +22,8 @@ export class AdapterStore {
   readonly #durable: boolean;
   #folder: string | undefined;
   #writes = 0;
+  /** Folders of adapters that are there. */
+  readonly #made = new Set<string>();
 
   /** @param folder kept between servers; absent for a temporary one. */
   constructor(folder: string | undefined) {
@@ -41,7 +42,11 @@ export class AdapterStore {
         rmSync(join(folder, name, entry), { recursive: true, force: true });
       }
       const versions = entries.filter((entry) => VERSION_PATTERN.test(entry)).map(Number);
-      if (versions.length > 0) found.set(name, versions.sort((a, b) => a - b));
+      if (versions.length > 0)
+        found.set(
+          name,
+          versions.sort((a, b) => a - b),
+        );
     }
     return found;
   }
@@ -59,30 +64,45 @@ export class AdapterStore {
   async write(name: string, version: number, files: AdapterFiles): Promise<string> {
     const folder = this.folderOf(name, version);
     this.#writes += 1;
-    const temporary = `${folder}-${process.pid}-${this.#writes}${TEMPORARY}`;
+    // Nobody reads a temporary store after a crash: what is written there needs no second name.
+    const written = this.#durable ? `${folder}-${process.pid}-${this.#writes}${TEMPORARY}` : folder;
     try {
-      await mkdir(temporary, { recursive: true });
-      await this.#writeFile(join(temporary, CONFIG_FILE), Buffer.from(files.config));
-      await this.#writeFile(join(temporary, TENSORS_FILE), files.tensors);
-      await rename(temporary, folder);
-      if (this.#durable) await flushFolder(dirname(folder));
+      await this.#makeFolder(dirname(folder));
+      await mkdir(written);
+      await this.#writeFile(join(written, CONFIG_FILE), Buffer.from(files.config));
+      await this.#writeFile(join(written, TENSORS_FILE), files.tensors);
+      if (this.#durable) {
+        await rename(written, folder);
+        await flushFolder(dirname(folder));
+      }
       return folder;
     } catch (cause) {
-      await rm(temporary, { recursive: true, force: true }).catch(() => {});
-      if (cause instanceof LorasaError) throw cause;
+      this.#made.delete(dirname(folder));
+      await rm(written, { recursive: true, force: true }).catch(() => {});
       throw diskError(`storing adapter ${name}`, cause);
     }
   }
 
   /** Removes a version's folder, quietly: what stays is removed or passed over by the next server. */
   async remove(name: string, version: number): Promise<void> {
-    await rm(this.folderOf(name, version), { recursive: true, force: true }).catch(() => {});
+    if (this.#folder === undefined) return;
+    const folder = this.folderOf(name, version);
+    // By name, which takes a third of the calls that looking for what is there does.
+    await unlink(join(folder, TENSORS_FILE)).catch(() => {});
+    await unlink(join(folder, CONFIG_FILE)).catch(() => {});
+    await rmdir(folder).catch(() => {});
   }
 
   dispose(): void {
     if (this.#durable || this.#folder === undefined) return;
     rmSync(this.#folder, { recursive: true, force: true });
     this.#folder = undefined;
+  }
+
+  async #makeFolder(folder: string): Promise<void> {
+    if (this.#made.has(folder)) return;
+    await mkdir(folder, { recursive: true });
+    this.#made.add(folder);
   }
 
   async #writeFile(path: string, bytes: Uint8Array): Promise<void> {

@@ -7,9 +7,9 @@ import {
   setLogVerbosity,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
-import { LorasaError } from "../../src/base/errors.ts";
 import type { Door, GrpcOptions } from "./door.ts";
 import { checkHandler, watchHandler } from "./health.ts";
+import { listen } from "./listener.ts";
 import { unaryHandlers } from "./methods.ts";
 import { streamHandler } from "./stream.ts";
 
@@ -35,9 +35,30 @@ export async function startGrpc(options: GrpcOptions): Promise<RunningGrpc> {
   let open = true;
   const isReady = (): boolean => open && options.service.isReady();
   const door: Door = { ...options, isReady, lasting: new Set() };
+  const server = createServer(door);
+  const { injectConnection } = server.createConnectionInjector(credentialsOf(options));
+  const listener = await listen(options.host, options.port, injectConnection);
+  const close = async (): Promise<void> => {
+    open = false;
+    for (const end of door.lasting) end();
+    listener.stop();
+    await drain(server, options.drainTimeoutMs);
+    listener.cut();
+  };
+  let closing: Promise<void> | undefined;
+  return {
+    port: listener.port,
+    close: () => {
+      closing ??= close();
+      return closing;
+    },
+  };
+}
+
+function createServer(door: Door): Server {
   const server = new Server({
-    "grpc.max_receive_message_length": options.messageLimitBytes,
-    "grpc.max_send_message_length": options.messageLimitBytes,
+    "grpc.max_receive_message_length": door.messageLimitBytes,
+    "grpc.max_send_message_length": door.messageLimitBytes,
     "grpc.max_concurrent_streams": CALL_LIMIT,
     "grpc.keepalive_time_ms": KEEPALIVE_MS,
   });
@@ -46,20 +67,7 @@ export async function startGrpc(options: GrpcOptions): Promise<RunningGrpc> {
     ModelStreamInfer: streamHandler(door),
   });
   addService(server, "grpc.health.v1.Health", { Check: checkHandler(door), Watch: watchHandler(door) });
-  const port = await listen(server, options);
-  const close = (): Promise<void> => {
-    open = false;
-    for (const end of door.lasting) end();
-    return drain(server, options.drainTimeoutMs);
-  };
-  let closing: Promise<void> | undefined;
-  return {
-    port,
-    close: () => {
-      closing ??= close();
-      return closing;
-    },
-  };
+  return server;
 }
 
 const STREAMS: Readonly<Record<string, { readonly requests: boolean; readonly responses: boolean }>> = {
@@ -87,37 +95,15 @@ function addService(server: Server, service: string, handlers: UntypedServiceImp
   server.addService(definition, handlers);
 }
 
-function listen(server: Server, { host, port, tls }: GrpcOptions): Promise<number> {
-  const credentials =
-    tls === undefined
-      ? ServerCredentials.createInsecure()
-      : ServerCredentials.createSsl(null, [{ cert_chain: tls.cert, private_key: tls.key }]);
-  const address = `${host.includes(":") ? `[${host}]` : host}:${port}`;
-  return new Promise((resolve, reject) => {
-    server.bindAsync(address, credentials, (cause, bound) => {
-      if (cause === null) resolve(bound);
-      else reject(portError(address, cause));
-    });
-  });
+function credentialsOf({ tls }: GrpcOptions): ServerCredentials {
+  if (tls === undefined) return ServerCredentials.createInsecure();
+  return ServerCredentials.createSsl(null, [{ cert_chain: tls.cert, private_key: tls.key }]);
 }
 
-function portError(address: string, cause: Error): LorasaError {
-  return new LorasaError("LORASA_PORT", {
-    asked: `listening for gRPC on ${address}`,
-    expected: "a free address",
-    received: /\bE[A-Z]{4,}\b/.exec(cause.message)?.[0] ?? "one that cannot be listened on",
-    mend: "choose another port, or 0 for any free one",
-    cause,
-  });
-}
-
-/** Waits for calls that have begun, then cuts off what is left. */
+/** Resolves when the calls that have begun are answered, or after the time. */
 function drain(server: Server, timeoutMs: number): Promise<void> {
   return new Promise((resolve) => {
-    const timer = setTimeout(() => {
-      server.forceShutdown();
-      resolve();
-    }, timeoutMs);
+    const timer = setTimeout(resolve, timeoutMs);
     server.tryShutdown(() => {
       clearTimeout(timer);
       resolve();

@@ -22,7 +22,7 @@ export const describeAdapter: Action = (_request, response, { service }, { model
 
 export const adapterReady: Action = (_request, response, { service }, { model, adapter }) => {
   const { name, state } = service.adapters(model).status(adapter);
-  if (state !== "READY") throw notLoaded(name);
+  if (state !== "READY") throw notLoaded(model, name);
   sendJson(response, { name, ready: true });
 };
 
@@ -79,9 +79,9 @@ function adapterJson(status: AdapterStatus): object {
 }
 
 /** As a request for inference is told. */
-function notLoaded(name: string): LorasaError {
+function notLoaded(model: string, adapter: string): LorasaError {
   return new LorasaError("LORASA_UNKNOWN_ADAPTER", {
-    asked: `adapter of ${name}`,
+    asked: `adapter "${adapter}" of ${model}`,
     expected: "a loaded one",
     received: "none",
     mend: "push one, or leave this agent out",

@@ -1,10 +1,10 @@
 /** What a server lets its connections do: how many, how slow, how long after it stops. Not what they ask. */
-import type { Server as HttpServer, IncomingMessage, RequestListener, ServerResponse } from "node:http";
-import type { Server as HttpsServer } from "node:https";
+import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import { Server as TlsServer } from "node:tls";
 import { LorasaError } from "../../src/base/errors.ts";
 import { HEADER_LIMIT_BYTES, HEADER_LIMIT_COUNT, SURPLUS_LIMIT } from "../limits.ts";
+import type { Listener } from "./listen.ts";
 import { sendJson } from "./reply.ts";
 
 export interface ConnectionOptions {
@@ -39,14 +39,14 @@ export function serverSettings(requestTimeoutMs: number) {
 
 /** Hands on the requests of connections that keep to the limits, and waits for them in the end. */
 export class Connections {
-  readonly #server: HttpServer | HttpsServer;
+  readonly #server: Listener;
   readonly #options: ConnectionOptions;
   readonly #surplus = new WeakSet<Socket>();
   #open = 0;
   #requests = 0;
   #whenIdle: (() => void) | undefined;
 
-  constructor(server: HttpServer | HttpsServer, listener: RequestListener, options: ConnectionOptions) {
+  constructor(server: Listener, listener: RequestListener, options: ConnectionOptions) {
     this.#server = server;
     this.#options = options;
     server.maxConnections = options.maxConnections + SURPLUS_LIMIT;

@@ -1,6 +1,7 @@
 /** The action of `POST …/infer`: body in, reply out. Not how a request is parsed or run. */
 import { LorasaError } from "../../src/base/errors.ts";
-import { HEADER_LENGTH, parseInferRequest } from "../protocol/request.ts";
+import { parseInferRequest } from "../protocol/infer-request.ts";
+import { HEADER_LENGTH } from "../protocol/request.ts";
 import { encodeInferReply } from "../protocol/response.ts";
 import { readBody } from "./body.ts";
 import { sendInferReply } from "./reply.ts";
@@ -13,7 +14,12 @@ export const infer: Action = async (request, response, context, { model, version
   const endpoint = context.service.endpoint(model, version);
   const body = await readBody(request, context.bodyLimitBytes);
   const header = request.headers[HEADER_LENGTH];
-  const parsed = parseInferRequest(body, typeof header === "string" ? header : undefined, endpoint.inputs);
+  const parsed = parseInferRequest(
+    body,
+    typeof header === "string" ? header : undefined,
+    endpoint.inputs,
+    context.jsonLimitBytes,
+  );
   const result = await context.service.infer(endpoint, parsed, { cancelled: () => response.destroyed });
   sendInferReply(response, encodeInferReply({ id: parsed.id, ...result }));
   context.metrics.model(endpoint.model.manifest.name).recordRequest((performance.now() - started) / 1000);

@@ -6,6 +6,9 @@ import { Server as TlsServer } from "node:tls";
 import { LorasaError } from "../../src/base/errors.ts";
 import { serverSettings } from "./connections.ts";
 
+/** A server of either kind. */
+export type Listener = HttpServer | HttpsServer;
+
 /** A certificate chain and its private key, in PEM. */
 export interface TlsFiles {
   readonly cert: Buffer;
@@ -35,7 +38,7 @@ export function createListener(
 }
 
 /** @throws LORASA_PORT when the address cannot be listened on. */
-export function listen(server: HttpServer | HttpsServer, host: string, port: number): Promise<void> {
+export function listen(server: Listener, host: string, port: number): Promise<void> {
   return new Promise((resolve, reject) => {
     const refuse = (cause: NodeJS.ErrnoException): void => reject(portError(host, port, cause));
     server.once("error", refuse);
@@ -47,7 +50,7 @@ export function listen(server: HttpServer | HttpsServer, host: string, port: num
 }
 
 /** Such as `http://127.0.0.1:8000`. */
-export function listenerUrl(server: HttpServer | HttpsServer): string {
+export function listenerUrl(server: Listener): string {
   // A server that listens on a port has an address of this form.
   const { address, family, port } = server.address() as AddressInfo;
   const scheme = server instanceof TlsServer ? "https" : "http";

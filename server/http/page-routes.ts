@@ -9,5 +9,7 @@ export const statusPage: Action = (_request, response, context) => {
   sendText(response, "text/html; charset=utf-8", renderStatusPage(context));
 };
 
-export const metricsText: Action = async (_request, response, { metrics }) =>
-  sendText(response, metrics.contentType, await metrics.text());
+export const metricsText: Action = async (request, response, { metrics }) => {
+  const { contentType, text } = await metrics.scrape(request.headers.accept);
+  sendText(response, contentType, text);
+};

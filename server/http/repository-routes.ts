@@ -1,4 +1,6 @@
 /** Actions of the model repository and statistics extensions. Not how a model is loaded. */
+import { join, sep } from "node:path";
+import { LorasaError } from "../../src/base/errors.ts";
 import { readFlags, readReadyFilter } from "./control-body.ts";
 import { sendEmpty, sendJson } from "./reply.ts";
 import type { Action } from "./routes.ts";
@@ -11,7 +13,11 @@ export const indexModels: Action = async (request, response, { service }) => {
 
 export const loadModel: Action = async (request, response, { service }, { model }) => {
   await readFlags(request, {}, explainOverride);
-  await service.load(model);
+  try {
+    await service.load(model);
+  } catch (error) {
+    throw withoutFolder(error, service.repository.folder);
+  }
   sendEmpty(response);
 };
 
@@ -32,4 +38,11 @@ export const modelStatistics: Action = (_request, response, { service }, { model
 function explainOverride(name: string): string | undefined {
   if (name !== "config" && !name.startsWith("file:")) return undefined;
   return "a model's files in the request: they come from the repository's folder alone";
+}
+
+/** What is wrong with a model's files is told by their names in the repository, never by where that is. */
+function withoutFolder(error: unknown, folder: string): unknown {
+  const prefix = join(folder, sep);
+  if (!(error instanceof LorasaError) || !error.message.includes(prefix)) return error;
+  return new LorasaError(error.code, { asked: error.message.replaceAll(prefix, ""), cause: error });
 }

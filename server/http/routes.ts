@@ -23,7 +23,9 @@ import {
   serverLive,
   serverReady,
 } from "./model-routes.ts";
+import { openApiDocument } from "./openapi.ts";
 import { metricsText, statusPage } from "./page-routes.ts";
+import { sendJson } from "./reply.ts";
 import { indexModels, loadModel, modelStatistics, unloadModel } from "./repository-routes.ts";
 import { listModelCards, loadLoraAdapter, unloadLoraAdapter } from "./vllm-routes.ts";
 
@@ -83,6 +85,13 @@ export const HOT_ROUTES: readonly Route[] = table([
 export const MANAGEMENT_ROUTES: readonly Route[] = table([
   ["GET", "/", "infer", "The status page.", statusPage],
   ["GET", "/metrics", "infer", "Metrics as Prometheus reads them.", metricsText],
+  [
+    "GET",
+    "/openapi.json",
+    "infer",
+    "This description of the API.",
+    (_request, response) => sendJson(response, openApiDocument(ROUTES)),
+  ],
   ["GET", "/v2/models/stats", "infer", "Statistics of every model.", modelStatistics],
   ["GET", `${MODEL}[V]/stats`, "infer", "Statistics of a model.", modelStatistics],
   ["GET", `${MODEL}[V]/config`, "infer", "A model's configuration.", configureModel],

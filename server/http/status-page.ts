@@ -1,52 +1,145 @@
-/** The page at `/`: models, adapters, versions and request rates, as HTML without scripts or outside requests. */
-
+/** The page at `/`: what the server is doing, as HTML without scripts or requests to anywhere. Not the metrics. */
 import { escapeMarkup } from "../../src/base/markup.ts";
 import { VERSION } from "../../src/base/version.ts";
-import type { PolicyModel } from "../engine/policy-model.ts";
+import type { AdapterStatus } from "../engine/service.ts";
+import { readEventLoop } from "../operations/event-loop.ts";
+import type { HistogramState } from "../operations/histogram.ts";
 import { SERVER_NAME } from "../protocol/metadata.ts";
 import type { ServerContext } from "./handler.ts";
+import { byteText, durationText, factText, numberText, plural, renderDocument } from "./status-layout.ts";
 
-const STYLE = `
-:root { color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif; }
-body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.4rem; } h2 { font-size: 1.1rem; margin-top: 2rem; }
-table { border-collapse: collapse; width: 100%; }
-th, td { text-align: left; padding: .3rem .8rem .3rem 0; border-bottom: 1px solid #8884; }
-td.number { font-variant-numeric: tabular-nums; } code { font-size: .9em; }
-.ready { color: #2a7d3f; } .unavailable { color: #b3261e; }`;
+type LoadedModel = ServerContext["service"]["repository"]["models"][number];
+
+/** Most agents or adapters of a model that are listed; the rest are counted. */
+const ROW_LIMIT = 100;
 
 export function renderStatusPage(context: ServerContext): string {
-  const models = context.service.repository.models.map(({ model }) => model);
-  return `<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>${SERVER_NAME}</title>
-<meta name="viewport" content="width=device-width"><meta http-equiv="refresh" content="5"><style>${STYLE}</style></head>
-<body><h1>${SERVER_NAME} ${VERSION}</h1>
-<p>${context.isReady() ? '<span class="ready">ready</span>' : '<span class="unavailable">not ready</span>'},
-${models.length} model${models.length === 1 ? "" : "s"}. Prometheus: <a href="metrics">/metrics</a>.</p>
-${models.map((model) => renderModel(model, context)).join("\n")}
-</body></html>
-`;
+  const { models } = context.service.repository;
+  const ready = context.isReady();
+  const title = ready ? SERVER_NAME : `${SERVER_NAME}: not ready`;
+  return renderDocument(
+    title,
+    `<header><h1>${SERVER_NAME} <small>${VERSION}</small></h1>${badge(ready ? "ready" : "not ready", ready)}
+<nav><a href="metrics">metrics</a> <a href="openapi.json">API</a> <a href="v2">v2</a></nav></header>
+${renderFacts(context)}
+${models.map((loaded) => renderModel(loaded, context)).join("\n")}
+<p>${models.length === 0 ? "No model is loaded. " : ""}Rates are averages over ten seconds; times are since the start.</p>`,
+  );
 }
 
-function renderModel(model: PolicyModel, context: ServerContext): string {
-  const { manifest } = model;
-  const { requests, rows } = context.metrics.model(manifest.name).rate.perSecond();
-  return `<h2>${escapeMarkup(manifest.name)} <small>version ${escapeMarkup(manifest.version)}, ${manifest.mode}</small></h2>
-<p>${escapeMarkup(manifest.environment.name)}; ${manifest.agents.length} agents;
-${requests.toFixed(1)} requests/s, ${rows.toFixed(1)} rows/s over ten seconds.</p>
-<table><tr><th>agent</th><th>model name</th><th>observation</th><th>action</th><th>adapter</th></tr>
-${manifest.agents.map((_, agent) => renderAgent(model, agent)).join("\n")}</table>`;
+function renderFacts({ service, metrics }: ServerContext): string {
+  const { models } = service.repository;
+  const rates = models.map(({ model }) => metrics.model(model.manifest.name).perSecond());
+  const total = (of: "requests" | "rows"): number => rates.reduce((sum, rate) => sum + rate[of], 0);
+  const worst = readEventLoop().lag.find(({ quantile }) => quantile === 0.99)?.seconds ?? 0;
+  const waiting = models.reduce((sum, { scheduler }) => sum + scheduler.pending, 0);
+  return facts([
+    ["requests/s", numberText(total("requests"))],
+    ["rows/s", numberText(total("rows"))],
+    ["waiting", numberText(waiting)],
+    ["in flight", numberText(metrics.inflight)],
+    ["sequences", numberText(service.sequences.size)],
+    ["memory", byteText(process.memoryUsage.rss())],
+    ["loop lag, p99", durationText(worst)],
+    ["running for", durationText(process.uptime())],
+  ]);
 }
 
-function renderAgent({ manifest, registry }: PolicyModel, index: number): string {
-  const agent = manifest.agents[index]!;
-  const entry = registry?.status(agent.name);
-  const loaded =
-    entry?.state === "READY"
-      ? `<span class="ready">version ${entry.version}</span> <code>${entry.sha256.slice(0, 12)}</code>`
-      : '<span class="unavailable">none loaded</span>';
-  const name = escapeMarkup(agent.name);
-  return `<tr><td>${name}</td><td><code>${escapeMarkup(manifest.name)}.${name}</code></td>
-<td class="number">${agent.observationSize}</td><td class="number">${agent.actionSize}</td>
-<td>${registry ? loaded : "in the graph"}</td></tr>`;
+function renderModel({ model, scheduler }: LoadedModel, { metrics }: ServerContext): string {
+  const { manifest, registry } = model;
+  const meters = metrics.model(manifest.name);
+  const { requests, rows } = meters.perSecond();
+  const answered = meters.request.state();
+  return `<section><h2>${escapeMarkup(manifest.name)} <small>version ${escapeMarkup(manifest.version)}, ${manifest.mode}, ${escapeMarkup(manifest.environment.name)}</small></h2>
+${facts([
+  ["requests/s", numberText(requests)],
+  ["rows/s", numberText(rows)],
+  ["waiting", numberText(scheduler.pending)],
+  ["answered", numberText(answered.count)],
+  ["half within", within(answered, 0.5)],
+  ["99 % within", within(answered, 0.99)],
+  ["agents", numberText(manifest.agents.length)],
+  ["memory", byteText(model.bytes)],
+])}
+${registry ? renderAdapters(model, registry.list()) : renderAgents(model)}</section>`;
+}
+
+type Model = LoadedModel["model"];
+
+function renderAgents({ manifest }: Model): string {
+  const rows = manifest.agents.slice(0, ROW_LIMIT).map(({ name, observationSize, actionSize }) => {
+    return [served(manifest.name, name), `${observationSize}`, `${actionSize}`, "in the graph"];
+  });
+  const head = ["agent", "observation", "action", "adapter"];
+  return table(head, rows, manifest.agents.length, "agent");
+}
+
+function renderAdapters({ manifest }: Model, adapters: readonly AdapterStatus[]): string {
+  const agents = new Map(manifest.agents.map((agent) => [agent.name, agent]));
+  const rows = adapters.slice(0, ROW_LIMIT).map((adapter) => {
+    const agent = agents.get(adapter.agent);
+    return [
+      served(manifest.name, adapter.name),
+      `${agent?.observationSize ?? ""}`,
+      `${agent?.actionSize ?? ""}`,
+      adapterVersion(adapter),
+      place(adapter),
+      adapter.sha256 === "" ? "" : `<code>${escapeMarkup(adapter.sha256.slice(0, 12))}</code>`,
+      lastUsed(adapter),
+    ];
+  });
+  const head = ["adapter", "observation", "action", "version", "held", "SHA-256", "used"];
+  return table(head, rows, adapters.length, "adapter");
+}
+
+function served(model: string, name: string): string {
+  return `<code>${escapeMarkup(`${model}.${name}`)}</code>`;
+}
+
+function adapterVersion({ state, version, reason }: AdapterStatus): string {
+  if (state === "READY") return badge(`version ${version}`, true);
+  return `${badge("none loaded", false)} ${escapeMarkup(reason === "unloaded" ? "" : reason)}`;
+}
+
+function place({ state, resident, pinned }: AdapterStatus): string {
+  if (state !== "READY") return "";
+  if (pinned) return "in memory, pinned";
+  return resident ? "in memory" : "in its files";
+}
+
+function lastUsed({ lastUsedMs }: AdapterStatus): string {
+  if (lastUsedMs === 0) return "";
+  const seconds = (Date.now() - lastUsedMs) / 1000;
+  return seconds < 1 ? "now" : `${durationText(seconds)} ago`;
+}
+
+/** Upper bound of the bucket in which a quantile of the observations lies. */
+function within({ buckets, count }: HistogramState, quantile: number): string {
+  if (count === 0) return "–";
+  const found = buckets.find((bucket) => bucket.count >= quantile * count);
+  const last = buckets.at(-2)?.bound ?? 0;
+  return found && found.bound < Infinity ? durationText(found.bound) : `over ${durationText(last)}`;
+}
+
+function badge(text: string, good: boolean): string {
+  return `<span class="${good ? "ready" : "unavailable"}">${escapeMarkup(text)}</span>`;
+}
+
+function facts(pairs: readonly (readonly [name: string, value: string])[]): string {
+  return `<dl>${pairs.map(([name, value]) => factText(name, value)).join("")}</dl>`;
+}
+
+/** @param rows cells as markup; @param total rows that there are, listed or not. */
+function table(
+  head: readonly string[],
+  rows: readonly (readonly string[])[],
+  total: number,
+  kind: string,
+): string {
+  const cells = (row: readonly string[], tag: "th" | "td"): string =>
+    `<tr>${row.map((cell) => `<${tag}>${cell}</${tag}>`).join("")}</tr>`;
+  const left = total - rows.length;
+  return `<div class="table"><table><thead>${cells(head, "th")}</thead><tbody>
+${rows.map((row) => cells(row, "td")).join("\n")}</tbody></table></div>
+${left > 0 ? `<p>and ${plural(left, `${kind}`)} more</p>` : ""}`;
 }

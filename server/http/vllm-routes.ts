@@ -39,7 +39,8 @@ export const loadLoraAdapter: Action = (request, response, context) =>
       root: context.adapterRoot(model),
       limitBytes: context.bodyLimitBytes,
     });
-    const { version } = await adapters.load(adapter, { files, replace });
+    const load = adapters.load(adapter, { files, replace });
+    const { version } = await context.metrics.model(model).watchLoad(load);
     return `Success: ${model} answers with version ${version} of adapter ${adapter}.`;
   });
 

@@ -19,6 +19,13 @@ interface AdapterFields {
   readonly sha256: string;
 }
 
+interface ModelFields {
+  readonly model: string;
+  readonly ms: number;
+  /** Of its graphs and adapters in memory. */
+  readonly bytes: number;
+}
+
 interface FailureFields {
   readonly code: string;
   /** Verb and path pattern, such as `POST /v2/models/:model/infer`. */
@@ -32,14 +39,8 @@ interface LogEvents {
   server_ready: { readonly models: number; readonly ms: number };
   server_stopping: { readonly inflight: number };
   server_stopped: { readonly ms: number };
-  model_loaded: {
-    readonly model: string;
-    readonly version: string;
-    readonly mode: string;
-    readonly ms: number;
-    readonly bytes: number;
-  };
-  model_unloaded: { readonly model: string; readonly ms: number; readonly bytes: number };
+  model_loaded: ModelFields;
+  model_unloaded: ModelFields;
   adapter_loaded: AdapterFields;
   adapter_replaced: AdapterFields;
   adapter_unloaded: AdapterFields;

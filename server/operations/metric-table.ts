@@ -25,13 +25,13 @@ export const METRICS = {
   },
   lorasa_queue_seconds: {
     kind: "histogram",
-    help: "How long the first request of a batch waited until the batch began.",
+    help: "How long the request of a batch that waited longest did.",
     labels: ["model"],
     buckets: REQUEST_SECONDS,
   },
   lorasa_compute_seconds: {
     kind: "histogram",
-    help: "A batch in the graphs and in ordering its rows.",
+    help: "A batch in the graphs.",
     labels: ["model", "mode"],
     buckets: COMPUTE_SECONDS,
   },
@@ -55,15 +55,11 @@ export const METRICS = {
   lorasa_inflight: { kind: "gauge", help: "Requests begun and not yet answered.", labels: [] },
   lorasa_queue_requests: {
     kind: "gauge",
-    help: "Inference requests that wait for a batch.",
+    help: "Inference requests that wait for a batch or run in a worker.",
     labels: ["model"],
   },
   lorasa_connections: { kind: "gauge", help: "Open connections.", labels: [] },
-  lorasa_sequences: {
-    kind: "gauge",
-    help: "Sequences whose recurrent state the server holds.",
-    labels: ["model"],
-  },
+  lorasa_sequences: { kind: "gauge", help: "Sequences whose recurrent state is held.", labels: [] },
   lorasa_adapter_info: {
     kind: "gauge",
     help: "1 for each of a model's first 256 adapters, with its version and state.",
@@ -82,6 +78,11 @@ export const METRICS = {
     kind: "counter",
     help: "Adapters pushed or loaded: success, or failure when one was refused.",
     labels: ["model", "result"],
+  },
+  lorasa_adapter_reads_total: {
+    kind: "counter",
+    help: "Adapters read from their files since a request asked for one that was not in memory.",
+    labels: ["model"],
   },
   lorasa_adapter_evictions_total: {
     kind: "counter",
@@ -141,7 +142,7 @@ export const METRICS = {
   },
   nv_inference_pending_request_count: {
     kind: "gauge",
-    help: "Inference requests that wait for a batch.",
+    help: "Inference requests that wait for a batch or run in a worker.",
     labels: TRITON,
   },
 } as const satisfies Record<string, MetricRow>;

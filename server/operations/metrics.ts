@@ -1,174 +1,227 @@
-/** The server's metrics for Prometheus, and request rates for its page. Agents are never labels of hot metrics. */
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
-import type { EngineEvents } from "../engine/events.ts";
-import type { LocalPolicyService } from "../engine/policy-service.ts";
-import { RateMeter } from "./rate-meter.ts";
+/** The server's metrics: recorded as requests pass, read when Prometheus asks. The table says what each means. */
+import { ERROR_CODES } from "../../src/base/errors.ts";
+import { VERSION } from "../../src/base/version.ts";
+import type { AdapterEvent, EngineEvents } from "../engine/events.ts";
+import type { AdapterStatus, ModelStatistics } from "../engine/service.ts";
+import { readEventLoop } from "./event-loop.ts";
+import {
+  type Exposition,
+  type Family,
+  histogramSamples,
+  processFamilies,
+  renderMetrics,
+  type Sample,
+} from "./exposition.ts";
+import type { Histogram } from "./histogram.ts";
+import { METRICS, type MetricName, type MetricRow } from "./metric-table.ts";
+import { ModelMeters } from "./model-meters.ts";
+import { readTritonCounters } from "./triton-counters.ts";
 
-interface MetricRow {
-  readonly kind: "histogram" | "counter" | "gauge";
-  readonly help: string;
-  readonly labels: readonly string[];
-  /** Upper bounds; seconds unless the name says rows. */
-  readonly buckets?: readonly number[];
+/** What of the engine is looked at when the metrics are read. */
+export interface WatchedEngine {
+  statistics(): readonly ModelStatistics[];
+  readonly repository: { readonly models: readonly WatchedModel[] };
+  /** Sequences whose state is held. */
+  readonly sequences: { readonly size: number };
 }
 
-export const METRICS = {
-  lorasa_request_duration_seconds: {
-    kind: "histogram",
-    help: "From the end of an inference request's headers to the reply handed to the socket.",
-    labels: ["model"],
-    buckets: [5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 1],
-  },
-  lorasa_compute_seconds: {
-    kind: "histogram",
-    help: "In the graphs and in ordering their rows.",
-    labels: ["model", "mode"],
-    buckets: [5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 5e-2],
-  },
-  lorasa_batch_rows: {
-    kind: "histogram",
-    help: "Rows of an inference: environments times agents.",
-    labels: ["model"],
-    buckets: [1, 2, 4, 8, 16, 32, 64, 128, 256, 1024, 4096],
-  },
-  lorasa_rejected_total: {
-    kind: "counter",
-    help: "Requests answered with an error, by its code.",
-    labels: ["reason"],
-  },
-  lorasa_inflight: { kind: "gauge", help: "Requests begun and not yet answered.", labels: [] },
-  lorasa_adapter_info: {
-    kind: "gauge",
-    help: "1 for each adapter slot, with its version and state.",
-    labels: ["model", "adapter", "version", "state"],
-  },
-  lorasa_adapter_bytes: {
-    kind: "gauge",
-    help: "Memory of a model's adapter bank.",
-    labels: ["model"],
-  },
-  lorasa_adapter_swap_seconds: {
-    kind: "histogram",
-    help: "From a checked adapter to the new version being visible.",
-    labels: ["model"],
-    buckets: [1e-5, 5e-5, 1e-4, 5e-4, 1e-3, 1e-2, 0.1, 1, 10],
-  },
-} as const satisfies Record<string, MetricRow>;
-
-type MetricName = keyof typeof METRICS;
-type NamesOf<K extends MetricRow["kind"]> = {
-  [N in MetricName]: (typeof METRICS)[N]["kind"] extends K ? N : never;
-}[MetricName];
-
-/** What a model's requests are recorded with; label children are looked up once. */
-interface ModelMeters {
-  recordRequest(seconds: number): void;
-  recordBatch(computeSeconds: number, rows: number): void;
-  readonly rate: RateMeter;
+interface WatchedModel {
+  readonly model: {
+    readonly manifest: { readonly name: string; readonly version: string; readonly mode: string };
+    /** Undefined for a model whose adapters are in its graphs. */
+    readonly registry:
+      | {
+          list(): readonly AdapterStatus[];
+          readonly residentCount: number;
+          /** Bytes of one adapter. */
+          readonly adapterBytes: number;
+        }
+      | undefined;
+  };
+  /** `pending`: requests that wait or run. */
+  readonly scheduler: { readonly pending: number };
 }
 
+/** Metrics of one server; several servers in a process share only what is the process's own. */
 export interface Metrics {
+  /** What a model of the repository is recorded with: one object a name, to be looked up once. */
   model(name: string): ModelMeters;
-  recordRejected(reason: string): void;
   /** What the engine is given to tell. */
   readonly events: EngineEvents;
-  /** Reads states from the engine at each scrape. */
-  watch(service: LocalPolicyService): void;
+  /** A request answered with an error. */
+  recordRejected(code: string): void;
   requestBegan(): void;
   requestEnded(): void;
-  /** The Prometheus text format. */
-  text(): Promise<string>;
-  readonly contentType: string;
+  /** Requests begun and not yet answered. */
+  readonly inflight: number;
+  /** Whose states are read; before that there are none. */
+  watch(engine: WatchedEngine): void;
+  /** Where the number of open connections is read. */
+  watchConnections(open: () => number): void;
+  /** @param accept the request's Accept header. */
+  scrape(accept: string | undefined): Promise<Exposition>;
 }
 
-/** Metrics of one server; several servers in a process do not share any. */
+/** Most adapters of a model that are labels; all of them are counted. */
+const LABEL_LIMIT = 256;
+
+/** Codes that a client can bring about, and what has none: a rate sees the first of a reason only from a zero. */
+const KNOWN_REASONS: readonly string[] = [
+  ...Object.entries(ERROR_CODES).flatMap(([code, { status }]) =>
+    status < 500 || status === 503 ? [code] : [],
+  ),
+  "internal",
+];
+
+interface Watched {
+  engine: WatchedEngine | undefined;
+  connections: (() => number) | undefined;
+}
+
+interface Recorded {
+  readonly meters: ReadonlyMap<string, ModelMeters>;
+  readonly rejected: ReadonlyMap<string, number>;
+  readonly inflight: number;
+}
+
 export function createMetrics(): Metrics {
-  const registry = new Registry();
-  collectDefaultMetrics({ register: registry });
-  const { histograms, counters, gauges } = register(registry);
   const meters = new Map<string, ModelMeters>();
+  const rejected = new Map(KNOWN_REASONS.map((code) => [code, 0]));
+  const watched: Watched = { engine: undefined, connections: undefined };
+  let inflight = 0;
   const model = (name: string): ModelMeters => {
-    const known = meters.get(name) ?? modelMeters(histograms, name);
+    const modeOf = (): string => {
+      const manifests = watched.engine?.repository.models.map((one) => one.model.manifest) ?? [];
+      return manifests.find((manifest) => manifest.name === name)?.mode ?? "";
+    };
+    const known = meters.get(name) ?? new ModelMeters(modeOf);
     meters.set(name, known);
     return known;
   };
-  const inflight = gauges.lorasa_inflight;
-  let open = 0;
-  let service: LocalPolicyService | undefined;
+  readEventLoop();
   return {
     model,
-    recordRejected: (reason) => counters.lorasa_rejected_total.inc({ reason }),
-    events: {
-      batch: (event) => model(event.model).recordBatch(event.computeSeconds, event.rows),
-      adapter: (event) => {
-        if (event.seconds > 0) histograms.lorasa_adapter_swap_seconds.observe({ model: event.model }, event.seconds);
-      },
-      model() {},
-      fault() {},
-    },
-    watch: (watched) => {
-      service = watched;
+    events: engineEvents(model),
+    recordRejected: (code) => {
+      rejected.set(code, (rejected.get(code) ?? 0) + 1);
     },
     requestBegan: () => {
-      open += 1;
+      inflight += 1;
     },
     requestEnded: () => {
-      open -= 1;
+      inflight -= 1;
     },
-    text: () => {
-      inflight.set(open);
-      if (service) describeAdapters(service, gauges);
-      return registry.metrics();
+    get inflight() {
+      return inflight;
     },
-    contentType: registry.contentType,
+    watch: (engine) => {
+      watched.engine = engine;
+    },
+    watchConnections: (open) => {
+      watched.connections = open;
+    },
+    scrape: async (accept) => {
+      const own = readFamilies(watched, { meters, rejected, inflight });
+      return renderMetrics([...own, ...(await processFamilies())], accept);
+    },
   };
 }
 
-type Registered = {
-  readonly histograms: Readonly<Record<NamesOf<"histogram">, Histogram>>;
-  readonly counters: Readonly<Record<NamesOf<"counter">, Counter>>;
-  readonly gauges: Readonly<Record<NamesOf<"gauge">, Gauge>>;
-};
-
-function register(registry: Registry): Registered {
-  const made = { histogram: {}, counter: {}, gauge: {} } as Record<
-    MetricRow["kind"],
-    Record<string, unknown>
-  >;
-  for (const [name, row] of Object.entries(METRICS) as [MetricName, MetricRow][]) {
-    const settings = { name, help: row.help, labelNames: [...row.labels], registers: [registry] };
-    if (row.kind === "histogram") {
-      made.histogram[name] = new Histogram({ ...settings, buckets: [...(row.buckets ?? [])] });
-    } else made[row.kind][name] = row.kind === "counter" ? new Counter(settings) : new Gauge(settings);
-  }
-  // Each name of the table was put under its own kind.
-  return { histograms: made.histogram, counters: made.counter, gauges: made.gauge } as Registered;
-}
-
-function modelMeters(histograms: Registered["histograms"], model: string): ModelMeters {
-  const request = histograms.lorasa_request_duration_seconds.labels({ model });
-  const compute = histograms.lorasa_compute_seconds.labels({ model, mode: "" });
-  const batch = histograms.lorasa_batch_rows.labels({ model });
-  const rate = new RateMeter();
+function engineEvents(model: Metrics["model"]): EngineEvents {
+  const adapter = {
+    loaded: (meters, { seconds }) => meters.recordSwap(seconds),
+    replaced: (meters, { seconds }) => meters.recordSwap(seconds),
+    "rolled back": (meters, { seconds }) => meters.recordSwap(seconds),
+    read: (meters) => meters.recordRead(),
+    evicted: (meters) => meters.recordEviction(),
+    unloaded() {},
+  } satisfies Record<AdapterEvent["kind"], (meters: ModelMeters, event: AdapterEvent) => void>;
   return {
-    rate,
-    recordRequest: (seconds) => request.observe(seconds),
-    recordBatch(computeSeconds, rows) {
-      compute.observe(computeSeconds);
-      batch.observe(rows);
-      rate.count(rows);
-    },
+    batch: (event) => model(event.model).recordBatch(event),
+    adapter: (event) => adapter[event.kind](model(event.model), event),
+    model: (event) => model(event.model).loaded(),
+    fault() {},
   };
 }
 
-function describeAdapters({ repository }: LocalPolicyService, gauges: Registered["gauges"]): void {
-  gauges.lorasa_adapter_info.reset();
-  for (const { model } of repository.models) {
-    const { registry, manifest } = model;
-    if (!registry) continue;
-    gauges.lorasa_adapter_bytes.set({ model: manifest.name }, registry.residentCount * registry.adapterBytes);
-    for (const { name: adapter, version, state } of registry.list()) {
-      gauges.lorasa_adapter_info.set({ model: manifest.name, adapter, version: `${version}`, state }, 1);
-    }
-  }
+/** Every metric of the table with its numbers: one without does not compile. */
+function readFamilies(watched: Watched, recorded: Recorded): Family[] {
+  const { engine } = watched;
+  const samples: Readonly<Record<MetricName, readonly Sample[]>> = {
+    ...readServer(watched, recorded),
+    ...readMeters(recorded.meters),
+    ...readModels(engine?.repository.models ?? []),
+    ...readTritonCounters(engine?.statistics() ?? []),
+  };
+  // The table's keys are the names.
+  const rows = Object.entries(METRICS) as [MetricName, MetricRow][];
+  return rows.map(([name, { help, kind }]) => ({ name, help, kind, samples: samples[name] }));
+}
+
+function readServer({ engine, connections }: Watched, { rejected, inflight }: Recorded) {
+  const { lag, busySeconds } = readEventLoop();
+  return {
+    lorasa_build_info: [sample({ version: VERSION }, 1)],
+    lorasa_inflight: [sample({}, inflight)],
+    lorasa_connections: connections ? [sample({}, connections())] : [],
+    lorasa_rejected_total: [...rejected].map(([reason, count]) => sample({ reason }, count)),
+    lorasa_sequences: engine ? [sample({}, engine.sequences.size)] : [],
+    lorasa_event_loop_lag_seconds: lag.map(({ quantile, seconds }) => sample({ quantile }, seconds)),
+    lorasa_event_loop_busy_seconds_total: [sample({}, busySeconds)],
+  };
+}
+
+function readMeters(meters: Recorded["meters"]) {
+  const all = [...meters];
+  const histogram = (name: MetricName, of: (meters: ModelMeters) => Histogram): Sample[] =>
+    all.flatMap(([model, one]) => histogramSamples(name, { model }, of(one).state()));
+  return {
+    lorasa_request_duration_seconds: histogram("lorasa_request_duration_seconds", ({ request }) => request),
+    lorasa_queue_seconds: histogram("lorasa_queue_seconds", ({ queue }) => queue),
+    lorasa_compute_seconds: all.flatMap(([model, { compute }]) =>
+      [...compute].flatMap(([mode, one]) =>
+        histogramSamples("lorasa_compute_seconds", { model, mode }, one.state()),
+      ),
+    ),
+    lorasa_batch_rows: histogram("lorasa_batch_rows", ({ batchRows }) => batchRows),
+    lorasa_batch_requests: histogram("lorasa_batch_requests", ({ batchRequests }) => batchRequests),
+    lorasa_adapter_swap_seconds: histogram("lorasa_adapter_swap_seconds", ({ swap }) => swap),
+    lorasa_adapter_loads_total: all.flatMap(([model, { loads }]) =>
+      Object.entries(loads).map(([result, count]) => sample({ model, result }, count)),
+    ),
+    lorasa_adapter_reads_total: all.map(([model, { reads }]) => sample({ model }, reads)),
+    lorasa_adapter_evictions_total: all.map(([model, { evictions }]) => sample({ model }, evictions)),
+  };
+}
+
+function readModels(models: readonly WatchedModel[]) {
+  const adapted = models.flatMap(({ model: { manifest, registry } }) =>
+    registry ? [{ model: manifest.name, registry, adapters: registry.list() }] : [],
+  );
+  return {
+    lorasa_queue_requests: models.map(({ model, scheduler }) =>
+      sample({ model: model.manifest.name }, scheduler.pending),
+    ),
+    nv_inference_pending_request_count: models.map(({ model: { manifest }, scheduler }) =>
+      sample({ model: manifest.name, version: manifest.version }, scheduler.pending),
+    ),
+    lorasa_adapter_info: adapted.flatMap(({ model, adapters }) =>
+      adapters
+        .slice(0, LABEL_LIMIT)
+        .map(({ name, version, state }) => sample({ model, adapter: name, version: `${version}`, state }, 1)),
+    ),
+    lorasa_adapters: adapted.flatMap(({ model, adapters }) =>
+      (["READY", "UNAVAILABLE"] as const).map((state) =>
+        sample({ model, state }, adapters.filter((adapter) => adapter.state === state).length),
+      ),
+    ),
+    lorasa_adapters_resident: adapted.map(({ model, registry }) => sample({ model }, registry.residentCount)),
+    lorasa_adapter_bytes: adapted.map(({ model, registry }) =>
+      sample({ model }, registry.residentCount * registry.adapterBytes),
+    ),
+  };
+}
+
+function sample(labels: Sample["labels"], value: number): Sample {
+  return { labels, value };
 }

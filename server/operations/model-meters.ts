@@ -8,7 +8,7 @@ export interface BatchRecord {
   readonly requests: number;
   /** Environments times agents, over all requests. */
   readonly rows: number;
-  /** How long the first of them waited. */
+  /** How long the one that waited longest did. */
   readonly queueSeconds: number;
   readonly computeSeconds: number;
 }
@@ -18,6 +18,7 @@ export class ModelMeters {
   readonly queue = new Histogram(METRICS.lorasa_queue_seconds.buckets);
   /** By mode: a model may be exported anew in another one and loaded again. */
   readonly compute = new Map<string, Histogram>();
+  reads = 0;
   readonly batchRows = new Histogram(METRICS.lorasa_batch_rows.buckets);
   readonly batchRequests = new Histogram(METRICS.lorasa_batch_requests.buckets);
   readonly swap = new Histogram(METRICS.lorasa_adapter_swap_seconds.buckets);
@@ -25,22 +26,20 @@ export class ModelMeters {
   evictions = 0;
   readonly #requests = new RateMeter();
   readonly #rows = new RateMeter();
-  #compute: Histogram;
+  readonly #modeOf: () => string;
+  #compute: Histogram | undefined;
 
-  /** @param mode how its graphs hold the adapters, such as `factored`. */
-  constructor(mode: string) {
-    this.#compute = this.ranAs(mode);
+  /** @param modeOf how the model's graphs hold its adapters, such as `factored`; asked once a loading. */
+  constructor(modeOf: () => string) {
+    this.#modeOf = modeOf;
   }
 
-  /** The mode of the batches that are recorded from now on. */
-  ranAs(mode: string): Histogram {
-    const known = this.compute.get(mode) ?? new Histogram(METRICS.lorasa_compute_seconds.buckets);
-    this.compute.set(mode, known);
-    this.#compute = known;
-    return known;
+  /** The model was loaded, perhaps in another mode. */
+  loaded(): void {
+    this.#compute = undefined;
   }
 
-  /** A request answered, from the end of its headers. */
+  /** A request answered, from the end of its headers to the reply handed on. */
   recordRequest(seconds: number): void {
     this.request.observe(seconds);
     this.#requests.count(0);
@@ -48,7 +47,7 @@ export class ModelMeters {
 
   recordBatch({ requests, rows, queueSeconds, computeSeconds }: BatchRecord): void {
     this.queue.observe(queueSeconds);
-    this.#compute.observe(computeSeconds);
+    (this.#compute ?? this.#computeOfMode()).observe(computeSeconds);
     this.batchRows.observe(rows);
     this.batchRequests.observe(requests);
     this.#rows.count(rows);
@@ -60,9 +59,19 @@ export class ModelMeters {
     this.loads.success += 1;
   }
 
-  /** An adapter that was refused. */
-  recordLoadFailure(): void {
-    this.loads.failure += 1;
+  /** Hands on what a load of an adapter gives, and counts it when it is refused. */
+  async watchLoad<T>(load: Promise<T>): Promise<T> {
+    try {
+      return await load;
+    } catch (error) {
+      this.loads.failure += 1;
+      throw error;
+    }
+  }
+
+  /** An adapter read from its files for a request. */
+  recordRead(): void {
+    this.reads += 1;
   }
 
   recordEviction(): void {
@@ -72,5 +81,13 @@ export class ModelMeters {
   /** Averages over the last ten whole seconds. */
   perSecond(): { readonly requests: number; readonly rows: number } {
     return { requests: this.#requests.perSecond().requests, rows: this.#rows.perSecond().rows };
+  }
+
+  #computeOfMode(): Histogram {
+    const mode = this.#modeOf();
+    const known = this.compute.get(mode) ?? new Histogram(METRICS.lorasa_compute_seconds.buckets);
+    this.compute.set(mode, known);
+    this.#compute = known;
+    return known;
   }
 }

@@ -1,9 +1,21 @@
 /** What the server and its models say of themselves, in the protocol's words. */
 import { VERSION } from "../../src/base/version.ts";
-import type { Endpoint } from "../engine/policy-model.ts";
+import type { ServedModel } from "../engine/service.ts";
+import { type ModelFacts, modelProperties, PLATFORM } from "./config.ts";
 
 /** Only what is implemented: clients switch features on by these. */
-const EXTENSIONS = ["binary_tensor_data", "parameters", "lora_adapters"];
+const EXTENSIONS = [
+  "binary_tensor_data",
+  "parameters",
+  "model_repository",
+  "model_repository(unload_dependents)",
+  "model_configuration",
+  "statistics",
+  "sequence",
+  "sequence(string_id)",
+  "schedule_policy",
+  "lora_adapters",
+];
 
 export const SERVER_NAME = "lorasa";
 
@@ -12,24 +24,13 @@ export function serverMetadata(): object {
 }
 
 /** Shapes with −1 where a size varies; facts of ours under `properties`. */
-export function modelMetadata(endpoint: Endpoint): object {
-  const { manifest } = endpoint.model;
-  const { name, inputs, outputs } = endpoint;
+export function modelMetadata({ name, inputs, outputs }: ServedModel, facts: ModelFacts): object {
   return {
     name,
-    versions: [manifest.version],
-    platform: "onnxruntime_onnx",
+    versions: [facts.version],
+    platform: PLATFORM,
     inputs,
     outputs,
-    properties: {
-      "lorasa.mode": manifest.mode,
-      "lorasa.environment": manifest.environment.name,
-      "lorasa.backbone_sha256": manifest.backboneSha256,
-      ...(endpoint.addressee.agent === undefined && {
-        "lorasa.agents": manifest.agents.map((agent) => agent.name).join(","),
-        "lorasa.tagged_rows":
-          "the same inputs as [B, …] with agent [B], INT32 or INT64 indices or BYTES names",
-      }),
-    },
+    properties: modelProperties(facts),
   };
 }

@@ -1,13 +1,15 @@
-/**
- * Parses an inference request of the Open Inference Protocol v2: JSON, JSON followed by binary tensors, or the
- * bare bytes of one input. Which tensors a model wants is not decided here.
- */
+/** What an inference request is, and its fields one by one as every door reads them. Not its framing: see `infer-request.ts`. */
 import { LorasaError } from "../../src/base/errors.ts";
 import { elementCount, formatDims } from "../../src/base/tensor.ts";
-import { BODY_LIMIT_BYTES, ID_LIMIT_CHARACTERS, RANK_LIMIT, TENSOR_LIMIT } from "../limits.ts";
-import { readBinaryData } from "./binary-data.ts";
+import {
+  BODY_LIMIT_BYTES,
+  ID_LIMIT_CHARACTERS,
+  JSON_DEPTH_CHECKED_BYTES,
+  JSON_DEPTH_LIMIT,
+  RANK_LIMIT,
+  TENSOR_LIMIT,
+} from "../limits.ts";
 import { DATATYPES, type Datatype, isDatatype, type WireTensor } from "./datatypes.ts";
-import { readJsonData } from "./json-data.ts";
 
 /** The header that says how many bytes of a body are JSON. */
 export const HEADER_LENGTH = "inference-header-content-length";
@@ -15,7 +17,7 @@ export const HEADER_LENGTH = "inference-header-content-length";
 export type ParameterValue = string | number | boolean;
 
 /** Which outputs a reply holds and how each is sent. */
-interface RequestedOutput {
+export interface RequestedOutput {
   readonly name: string;
   readonly binary: boolean;
 }
@@ -38,23 +40,7 @@ export interface TensorMetadata {
   readonly shape: readonly number[];
 }
 
-type Json = Readonly<Record<string, unknown>>;
-
-/**
- * @param headerLength value of {@link HEADER_LENGTH}, if sent; `0` makes the body the bytes of `inputs[0]`.
- * @param inputs the model's declared inputs, for that raw form only.
- * @throws LORASA_REQUEST, LORASA_NAME, LORASA_SHAPE, LORASA_DTYPE, LORASA_RANGE or LORASA_TOO_LARGE.
- */
-export function parseInferRequest(
-  body: Buffer,
-  headerLength: string | undefined,
-  inputs: readonly TensorMetadata[],
-): InferRequest {
-  if (headerLength === undefined) return fromJson(parseJson(body), Buffer.alloc(0));
-  const length = parseHeaderLength(headerLength, body.length);
-  if (length === 0) return fromRaw(body, inputs);
-  return fromJson(parseJson(body.subarray(0, length)), body.subarray(length));
-}
+export type Json = Readonly<Record<string, unknown>>;
 
 /** The header's value as a number of bytes of the body. */
 export function parseHeaderLength(text: string, bodyLength: number): number {
@@ -72,6 +58,7 @@ export function parseHeaderLength(text: string, bodyLength: number): number {
  * @throws LORASA_REQUEST.
  */
 export function parseJson(text: Buffer): Json {
+  checkDepth(text);
   let value: unknown;
   try {
     value = JSON.parse(text.toString("utf8"));
@@ -79,6 +66,26 @@ export function parseJson(text: Buffer): Json {
     throw requestError("request body", "JSON", text.length === 0 ? "an empty body" : "text that is not JSON");
   }
   return asObject("request body", value);
+}
+
+/** Many small arrays inside each other cost far more memory than their text: counted before they are made. */
+function checkDepth(text: Buffer): void {
+  if (text.length < JSON_DEPTH_CHECKED_BYTES) return;
+  let depth = 0;
+  let quoted = false;
+  for (let at = 0; at < text.length; at++) {
+    const byte = text[at]!;
+    if (quoted) {
+      if (byte === 0x5c) at += 1;
+      else if (byte === 0x22) quoted = false;
+    } else if (byte === 0x22) quoted = true;
+    else if (byte === 0x5b || byte === 0x7b) {
+      depth += 1;
+      if (depth > JSON_DEPTH_LIMIT) {
+        throw requestError("request body", `JSON nested at most ${JSON_DEPTH_LIMIT} deep`, "a deeper one");
+      }
+    } else if (byte === 0x5d || byte === 0x7d) depth -= 1;
+  }
 }
 
 /** The `parameters` object of a request: flat, of strings, numbers and booleans. */
@@ -92,20 +99,6 @@ export function parseParameters(where: string, value: unknown): Readonly<Record<
   }
   // Every value was just seen to be a string, number or boolean.
   return parameters as Readonly<Record<string, ParameterValue>>;
-}
-
-function fromJson(request: Json, binary: Buffer): InferRequest {
-  const parameters = parseParameters("parameters", request["parameters"]);
-  refuseParameters(parameters);
-  const binaryDefault = asFlag("parameters.binary_data_output", parameters["binary_data_output"]) ?? false;
-  const outputs = parseOutputs(request["outputs"], binaryDefault);
-  return {
-    id: parseId(request["id"]),
-    parameters,
-    inputs: parseInputs(request["inputs"], binary),
-    ...(outputs && { outputs }),
-    binaryDefault,
-  };
 }
 
 export function parseId(value: unknown): string {
@@ -122,53 +115,13 @@ export function refuseParameters(parameters: Readonly<Record<string, ParameterVa
   }
 }
 
-function parseInputs(value: unknown, binary: Buffer): Map<string, WireTensor> {
-  const inputs = new Map<string, WireTensor>();
-  let at = 0;
-  for (const [index, entry] of asList("inputs", value).entries()) {
-    const where = `inputs[${index}]`;
-    const input = asObject(where, entry);
-    const name = asName(`${where}.name`, input["name"]);
-    if (inputs.has(name)) throw nameTwice(`input ${name}`);
-    const tensor = parseInput(name, input, binary, at);
-    inputs.set(name, tensor.value);
-    at = tensor.end;
-  }
-  if (at === binary.length) return inputs;
-  throw requestError(
-    "binary data",
-    `${at} bytes after the JSON`,
-    `${binary.length}: unexpected additional input data`,
-  );
-}
-
-function parseInput(
-  name: string,
-  input: Json,
-  binary: Buffer,
-  at: number,
-): { readonly value: WireTensor; readonly end: number } {
-  const datatype = input["datatype"];
-  if (!isDatatype(datatype)) {
-    throw new LorasaError("LORASA_DTYPE", {
-      asked: `input ${name} datatype`,
-      expected: Object.keys(DATATYPES).join(", "),
-      received: typeof datatype === "string" ? datatype.slice(0, 40) : typeof datatype,
-    });
-  }
-  const shape = parseShape(name, input["shape"]);
-  const count = checkCount(name, datatype, shape);
-  const parameters = parseParameters(`input ${name} parameters`, input["parameters"]);
-  refuseSharedMemory(`input ${name}`, parameters);
-  const size = parameters["binary_data_size"];
-  if (size === undefined) {
-    return { value: readJsonData(name, datatype, shape, count, input["data"]), end: at };
-  }
-  if (input["data"] !== undefined) {
-    throw requestError(`input ${name}`, "data or binary_data_size", "both");
-  }
-  const end = at + checkSize(name, size, binary.length - at);
-  return { value: readBinaryData(name, datatype, shape, count, binary.subarray(at, end)), end };
+export function parseDatatype(name: string, value: unknown): Datatype {
+  if (isDatatype(value)) return value;
+  throw new LorasaError("LORASA_DTYPE", {
+    asked: `input ${name} datatype`,
+    expected: Object.keys(DATATYPES).join(", "),
+    received: typeof value === "string" ? value.slice(0, 40) : typeof value,
+  });
 }
 
 export function parseShape(name: string, value: unknown): readonly number[] {
@@ -198,15 +151,6 @@ export function checkCount(name: string, datatype: Datatype, shape: readonly num
   });
 }
 
-function checkSize(name: string, size: ParameterValue, left: number): number {
-  if (typeof size === "number" && Number.isSafeInteger(size) && size >= 0 && size <= left) return size;
-  throw requestError(
-    `input ${name} binary_data_size`,
-    `a whole number of at most ${left} bytes that are left in the body`,
-    `${size}`.slice(0, 40),
-  );
-}
-
 export function parseOutputs(value: unknown, binaryDefault: boolean): RequestedOutput[] | undefined {
   if (value === undefined) return undefined;
   const list = asList("outputs", value);
@@ -227,38 +171,15 @@ export function parseOutputs(value: unknown, binaryDefault: boolean): RequestedO
   });
 }
 
-export function refuseSharedMemory(asked: string, parameters: Readonly<Record<string, ParameterValue>>): void {
+export function refuseSharedMemory(
+  asked: string,
+  parameters: Readonly<Record<string, ParameterValue>>,
+): void {
   if (!Object.keys(parameters).some((key) => key.startsWith("shared_memory"))) return;
   throw requestError(asked, "data in the request", "a shared-memory region");
 }
 
-/** The bytes of the model's only input; its one varying size follows from their number. Every output is binary. */
-function fromRaw(body: Buffer, inputs: readonly TensorMetadata[]): InferRequest {
-  const [input] = inputs;
-  const varying = input?.shape.filter((size) => size < 0).length ?? 0;
-  if (input === undefined || inputs.length > 1 || varying > 1) {
-    throw requestError(
-      "raw request (Inference-Header-Content-Length 0)",
-      "a model of one input",
-      `${inputs.length} inputs: ${inputs.map(({ name }) => name).join(", ")}`,
-    );
-  }
-  const fixed = input.shape.reduce((product, size) => (size < 0 ? product : product * size), 1);
-  const unit = fixed * DATATYPES[input.datatype].bytes;
-  const size = unit === 0 ? Number.NaN : body.length / unit;
-  if (!Number.isInteger(size) || (varying === 0 && size !== 1)) {
-    throw new LorasaError("LORASA_SHAPE", {
-      asked: `input ${input.name} raw data`,
-      expected: `a multiple of ${unit} bytes for ${input.datatype} ${formatDims(input.shape)}`,
-      received: `${body.length}`,
-    });
-  }
-  const shape = input.shape.map((axis) => (axis < 0 ? size : axis));
-  const tensor = readBinaryData(input.name, input.datatype, shape, elementCount(shape), body);
-  return { id: "", parameters: {}, inputs: new Map([[input.name, tensor]]), binaryDefault: true };
-}
-
-function asObject(where: string, value: unknown): Json {
+export function asObject(where: string, value: unknown): Json {
   // Any object that is not an array can be read by name; every field is checked where it is read.
   if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Json;
   throw requestError(
@@ -268,7 +189,7 @@ function asObject(where: string, value: unknown): Json {
   );
 }
 
-function asList(where: string, value: unknown): readonly unknown[] {
+export function asList(where: string, value: unknown): readonly unknown[] {
   if (!Array.isArray(value)) {
     throw requestError(where, "an array", value === undefined ? "nothing" : typeof value);
   }
@@ -281,7 +202,7 @@ export function asName(where: string, value: unknown): string {
   throw requestError(where, "a name of 1 to 256 characters", typeof value);
 }
 
-function asFlag(where: string, value: ParameterValue | undefined): boolean | undefined {
+export function asFlag(where: string, value: ParameterValue | undefined): boolean | undefined {
   if (value === undefined || typeof value === "boolean") return value;
   throw requestError(where, "true or false", `${value}`.slice(0, 40));
 }
@@ -290,6 +211,6 @@ export function nameTwice(asked: string): LorasaError {
   return new LorasaError("LORASA_NAME", { asked, expected: "each name once", received: "it twice" });
 }
 
-function requestError(asked: string, expected: string, received: string): LorasaError {
+export function requestError(asked: string, expected: string, received: string): LorasaError {
   return new LorasaError("LORASA_REQUEST", { asked, expected, received });
 }

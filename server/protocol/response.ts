@@ -20,11 +20,15 @@ export interface EncodedReply {
   readonly tensors: readonly Uint8Array[];
 }
 
+/** Texts whose JSON is remembered; all are forgotten when there are more. */
+const QUOTED_LIMIT = 256;
+const quoted = new Map<string, string>();
+
 /** Fields in the order id (when not empty), model_name, model_version, parameters (when any), outputs. */
 export function encodeInferReply(reply: InferReply): EncodedReply {
   const tensors: Uint8Array[] = [];
   const outputs = reply.outputs.map(({ tensor, binary }) => {
-    const head = `{"name":${JSON.stringify(tensor.name)},"datatype":"${tensor.datatype}","shape":[${tensor.shape.join(",")}]`;
+    const head = `{"name":${quote(tensor.name)},"datatype":"${tensor.datatype}","shape":[${tensor.shape.join(",")}]`;
     if (!binary) return `${head},"data":${writeJsonData(tensor)}}`;
     const bytes = writeBinaryData(tensor);
     tensors.push(bytes);
@@ -36,8 +40,21 @@ export function encodeInferReply(reply: InferReply): EncodedReply {
 
 function replyHead(reply: InferReply): string {
   const id = reply.id === "" ? "" : `"id":${JSON.stringify(reply.id)},`;
-  const model = `"model_name":${JSON.stringify(reply.modelName)},"model_version":${JSON.stringify(reply.modelVersion)},`;
-  const parameters =
-    Object.keys(reply.parameters).length === 0 ? "" : `"parameters":${JSON.stringify(reply.parameters)},`;
-  return `{${id}${model}${parameters}`;
+  const model = `"model_name":${quote(reply.modelName)},"model_version":${quote(reply.modelVersion)},`;
+  let parameters = "";
+  for (const name in reply.parameters) {
+    const value = reply.parameters[name]!;
+    parameters += `${parameters && ","}${quote(name)}:${typeof value === "string" ? quote(value) : value}`;
+  }
+  return `{${id}${model}${parameters && `"parameters":{${parameters}},`}`;
+}
+
+/** Names and adapter versions come again with every reply: their JSON is written once. */
+function quote(text: string): string {
+  const known = quoted.get(text);
+  if (known !== undefined) return known;
+  if (quoted.size >= QUOTED_LIMIT) quoted.clear();
+  const json = JSON.stringify(text);
+  quoted.set(text, json);
+  return json;
 }

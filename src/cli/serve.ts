@@ -1,57 +1,100 @@
-/** `lorasa serve`: serves every model of a repository until it is told to stop. */
+/** `lorasa serve`: serves every model of a repository until it is told to stop. Not what the server does. */
 import { Command, Option } from "commander";
-import { startServer } from "../../server/app.ts";
+import { type ServerOptions, startServer } from "../../server/app.ts";
+import { LOG_LEVELS } from "../../server/operations/log.ts";
 import { LorasaError } from "../base/errors.ts";
 import { readFile } from "../base/files.ts";
-import { DEVICES, type Device } from "../runtime/session.ts";
-import { answer, wholeNumber, withJson } from "./command.ts";
+import { DEVICES } from "../runtime/session.ts";
+import { answer, numberIn, wholeNumber, withJson } from "./command.ts";
 
-interface ServeFlags {
-  readonly host: string;
-  readonly port: number;
-  readonly device: Device;
-  readonly threads: number;
+/** Flags that are options of the server as they are. */
+type SameFlags = Omit<ServerOptions, "repository" | "token" | "inferToken" | "tls" | "onFault">;
+
+interface ServeFlags extends SameFlags {
   readonly tokenFile?: string;
-  readonly allowOpen?: boolean;
+  readonly inferTokenFile?: string;
+  readonly tlsCert?: string;
+  readonly tlsKey?: string;
+  /** Bytes. */
+  readonly bodyLimit?: number;
+  /** Seconds, as the other. */
+  readonly drainTimeout?: number;
+  readonly sequenceIdle?: number;
   readonly json?: boolean;
 }
 
+const DAY_SECONDS = 86_400;
+
 export function serveCommand(): Command {
-  return withJson(new Command("serve"))
-    .description("Serve the models of a repository over HTTP (Open Inference Protocol v2).")
-    .argument("<repository>", "folder of exported models")
-    .option("--host <address>", "address to listen on", "127.0.0.1")
-    .option("--port <n>", "port, 0 for a free one", wholeNumber(0), 8000)
-    .addOption(new Option("--device <name>", "device").choices(DEVICES).default("cpu"))
-    .option("--threads <n>", "threads inside an operator", wholeNumber(1), 1)
-    .option(
-      "--token-file <file>",
-      "file with the secret for adapter and management routes; they are off without one",
-    )
-    .option("--allow-open", "listen on an address that other machines reach without a token")
+  const command = withJson(new Command("serve"))
+    .description("Serve the models of a repository over HTTP and gRPC (Open Inference Protocol v2).")
+    .argument("<repository>", "folder of exported models");
+  return addFlags(command)
     .addHelpText(
       "after",
       `
 Examples:
   lorasa serve repository
-  lorasa serve repository --port 9000 --token-file token.txt
+  lorasa serve repository --port 9000 --grpc-port 9001
+  lorasa token --out token.txt && lorasa serve repository --token-file token.txt
+  lorasa serve repository --host 0.0.0.0 --tls-cert cert.pem --tls-key key.pem --token-file token.txt --infer-token-file infer.txt
   curl -s localhost:8000/v2/models/team
-Ctrl-C finishes the requests that have begun and ends; a second one ends at once.`,
+Ctrl-C, or SIGTERM, finishes the requests that have begun and ends; a second one ends at once.`,
     )
     .action((repository: string, flags: ServeFlags) => answer(flags, () => runServe(repository, flags)));
 }
 
+function addFlags(command: Command): Command {
+  return command
+    .optionsGroup("Address:")
+    .option("--host <address>", "address to listen on", "127.0.0.1")
+    .option("--port <n>", "port, 0 for a free one", wholeNumber(0), 8000)
+    .option("--grpc-port <n>", "also answer gRPC on this port, 0 for a free one", wholeNumber(0))
+    .option("--base-path <path>", "put before every path, such as /lorasa")
+    .option("--tls-cert <file>", "certificate chain in PEM: encrypt connections")
+    .option("--tls-key <file>", "its private key in PEM")
+    .optionsGroup("Who may call:")
+    .option(
+      "--token-file <file>",
+      "file with the secret for management, or its hash; management is off without one",
+    )
+    .option("--infer-token-file <file>", "file with the secret for inference, or its hash; open without one")
+    .option("--allow-open", "listen on an address that other machines reach without a token")
+    .optionsGroup("Limits:")
+    .option("--max-connections <n>", "most at once (default: 16384)", wholeNumber(1))
+    .option("--body-limit <bytes>", "largest request (default: 67108864)", wholeNumber(1))
+    .option(
+      "--drain-timeout <seconds>",
+      "wait this long for requests at the end (default: 30)",
+      numberIn(0, DAY_SECONDS),
+    )
+    .option("--queue-limit <n>", "most requests that wait; more are refused with 503", wholeNumber(1))
+    .option(
+      "--queue-delay-us <n>",
+      "microseconds that a request may wait for others to join it",
+      wholeNumber(0),
+    )
+    .option("--max-batch-rows <n>", "most rows that run together", wholeNumber(1))
+    .option("--sequence-limit <n>", "most sequences whose state is held", wholeNumber(1))
+    .option("--sequence-idle <seconds>", "forget a sequence after this long", numberIn(1, DAY_SECONDS))
+    .optionsGroup("Adapters:")
+    .option("--adapter-root <folder>", "where a load's path may lead (default: the model's own adapters)")
+    .option("--adapter-store <folder>", "keep pushed adapters here, so that they outlive the server")
+    .option("--resident-adapters <n>", "most in memory at once, of a model", wholeNumber(1))
+    .option("--max-adapters <n>", "most that a model may have", wholeNumber(1))
+    .optionsGroup("Running:")
+    .addOption(new Option("--device <name>", "device").choices(DEVICES).default("cpu"))
+    .option("--threads <n>", "threads inside an operator", wholeNumber(1), 1)
+    .addOption(
+      new Option("--log-level <level>", "what is logged")
+        .choices(LOG_LEVELS)
+        .env("LORASA_LOG")
+        .default("warn"),
+    );
+}
+
 async function runServe(repository: string, flags: ServeFlags): Promise<{ json: object; text: string }> {
-  const { host, port, device, threads } = flags;
-  const server = await startServer({
-    repository,
-    host,
-    port,
-    device,
-    threads,
-    allowOpen: flags.allowOpen ?? false,
-    ...(flags.tokenFile !== undefined && { token: readToken(flags.tokenFile) }),
-  });
+  const server = await startServer({ repository, ...serverOptions(flags) });
   const started = flags.json ? JSON.stringify({ url: server.url }) : `serving ${repository} at ${server.url}`;
   process.stderr.write(`${started}\n`);
   await untilStopped();
@@ -59,15 +102,51 @@ async function runServe(repository: string, flags: ServeFlags): Promise<{ json: 
   return { json: { url: server.url, stopped: true }, text: "stopped" };
 }
 
-/** The file's first line, at least 16 characters. */
+function serverOptions(flags: ServeFlags): Omit<ServerOptions, "repository"> {
+  const { json: _, tokenFile, inferTokenFile, tlsCert, tlsKey, ...rest } = flags;
+  const { bodyLimit, drainTimeout, sequenceIdle, ...same } = rest;
+  return {
+    ...same,
+    ...(tokenFile !== undefined && { token: readServerToken(tokenFile) }),
+    ...(inferTokenFile !== undefined && { inferToken: readServerToken(inferTokenFile) }),
+    ...readTls(tlsCert, tlsKey),
+    ...(bodyLimit !== undefined && { bodyLimitBytes: bodyLimit }),
+    ...(drainTimeout !== undefined && { drainTimeoutMs: drainTimeout * 1000 }),
+    ...(sequenceIdle !== undefined && { sequenceIdleMs: sequenceIdle * 1000 }),
+  };
+}
+
+/** The file's first line, at least 16 characters: the secret itself, as a client sends it. */
 export function readToken(path: string): string {
+  const token = readServerToken(path);
+  if (!token.startsWith(HASHED)) return token;
+  throw tokenError(path, "the token itself", "its SHA-256, which a server keeps");
+}
+
+/** The file's first line as a server takes it: the secret, or `sha256:` and its hash. */
+export function readServerToken(path: string): string {
   const [token = ""] = readFile(path, "token file").toString("utf8").trim().split("\n");
-  if (token.length >= 16) return token;
+  if (token.length >= LEAST_CHARACTERS) return token;
+  throw tokenError(path, `a line of at least ${LEAST_CHARACTERS} characters`, `${token.length}`);
+}
+
+const HASHED = "sha256:";
+const LEAST_CHARACTERS = 16;
+
+function tokenError(path: string, expected: string, received: string): LorasaError {
+  const mend = "make one with `lorasa token`";
+  return new LorasaError("LORASA_FLAG", { asked: `token file ${path}`, expected, received, mend });
+}
+
+function readTls(cert: string | undefined, key: string | undefined): Pick<ServerOptions, "tls"> {
+  if (cert === undefined && key === undefined) return {};
+  if (cert !== undefined && key !== undefined) {
+    return { tls: { cert: readFile(cert, "TLS certificate"), key: readFile(key, "TLS key") } };
+  }
   throw new LorasaError("LORASA_FLAG", {
-    asked: `token file ${path}`,
-    expected: "a line of at least 16 characters",
-    received: `${token.length}`,
-    mend: "write a random one, for example with: openssl rand -hex 32",
+    asked: "TLS",
+    expected: "--tls-cert and --tls-key",
+    received: cert === undefined ? "a key without a certificate" : "a certificate without a key",
   });
 }
 

@@ -12,8 +12,9 @@ import { defaultConfig, PRESETS, preset } from "../training/presets.ts";
 import { type TrainResult, train } from "../training/run.ts";
 import { loadRun } from "../training/saved-run.ts";
 import { answer, numberIn, wholeNumber, withJson } from "./command.ts";
+import { addPushOptions, PUSH_HELP, type PushFlags, pushReport, pushText, startPusher } from "./push.ts";
 
-interface TrainFlags {
+interface TrainFlags extends PushFlags {
   readonly env?: string;
   readonly algo?: TrainConfig["algo"];
   readonly sharing?: TrainConfig["sharing"];
@@ -25,7 +26,6 @@ interface TrainFlags {
   readonly evaluateEvery?: number;
   readonly saveEvery?: number;
   readonly set: readonly string[];
-  readonly out: string;
   readonly preset?: string;
   readonly config?: string;
   readonly from?: string;
@@ -52,7 +52,7 @@ const FIELDS = [
 
 export function trainCommand(): Command {
   const presets = Object.entries(PRESETS).map(([name, { about }]) => `  ${name.padEnd(20)} ${about}`);
-  return withJson(new Command("train"))
+  const command = withJson(new Command("train"))
     .description(
       "Train a team: a shared policy, then a low-rank adapter for each agent (LoRASA), or a baseline.",
     )
@@ -90,7 +90,8 @@ export function trainCommand(): Command {
         .default("onnxruntime"),
     )
     .option("--resume", "go on with the run in --out, exactly as if it had not stopped")
-    .option("--quiet", "no progress line")
+    .option("--quiet", "no progress line");
+  return addPushOptions(command)
     .addHelpText(
       "after",
       `
@@ -105,7 +106,8 @@ Examples:
   lorasa train --preset harl-halfcheetah --steps 1M --seed 3 --out runs/harl-3
   lorasa train --preset lorasa-halfcheetah --steps 2M --switch-at 1M --set envs=32 --out runs/lorasa
   lorasa train --resume --out runs/lorasa
-Ctrl-C ends after the iteration under way and writes a checkpoint; a second one ends at once.`,
+Ctrl-C ends after the iteration under way and writes a checkpoint; a second one ends at once.
+${PUSH_HELP}`,
     )
     .action((flags: TrainFlags) => answer(flags, () => runTrain(flags)));
 }
@@ -113,6 +115,11 @@ Ctrl-C ends after the iteration under way and writes a checkpoint; a second one 
 async function runTrain(flags: TrainFlags): Promise<{ json: object; text: string }> {
   const config = resolveConfig(flags);
   const progress = new Progress({ quiet: flags.quiet ?? false });
+  const warn = (line: string): void => {
+    if (flags.quiet) process.stderr.write(`lorasa: ${line}\n`);
+    else progress.note(line);
+  };
+  const pusher = startPusher(flags, config, warn);
   const stop = new AbortController();
   const onSignal = (): void => {
     if (stop.signal.aborted) process.exit(130);
@@ -128,14 +135,20 @@ async function runTrain(flags: TrainFlags): Promise<{ json: object; text: string
       signal: stop.signal,
       onProgress: (state) => progress.update(state),
       onNote: (line) => progress.note(line),
+      ...(pusher && { onTeam: (team, at) => pusher.offer(team, at) }),
       ...(flags.resume && { resume: true }),
       ...(flags.from !== undefined && { from: flags.from }),
     });
     progress.close();
+    const pushed = pusher && pushReport(flags, await pusher.finish());
     if (result.interrupted) process.exitCode = 130;
-    return { json: result, text: summary(result, flags.out) };
+    return {
+      json: { ...result, ...(pushed && { push: pushed }) },
+      text: summary(result, flags.out, pushed && pushText(pushed)),
+    };
   } finally {
     progress.close();
+    await pusher?.close();
     process.off("SIGINT", onSignal).off("SIGTERM", onSignal);
   }
 }
@@ -178,7 +191,7 @@ function fieldHelp(): string {
     .join("\n");
 }
 
-function summary(result: TrainResult, directory: string): string {
+function summary(result: TrainResult, directory: string, pushed: readonly string[] = []): string {
   const phases = result.phases.map(
     ({ phase, envSteps, return: value }) =>
       `  ${phase.padEnd(9)} to step ${formatCount(envSteps)}: return ${value.toFixed(1)}`,
@@ -189,6 +202,7 @@ function summary(result: TrainResult, directory: string): string {
     ...phases,
     `return ${mean.toFixed(1)} ± ${std.toFixed(1)}, ${formatCount(result.envStepsPerSecond)} environment steps a second`,
     `checkpoint  ${result.checkpoint}`,
+    ...pushed,
     result.interrupted
       ? `go on       lorasa train --resume --out ${directory}`
       : `next        lorasa evaluate ${result.checkpoint}\n            lorasa export ${result.checkpoint} --mode factored --out models-repository`,

@@ -7,6 +7,7 @@
  */
 import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
+import type { Team } from "../../models/team.ts";
 import { LorasaError } from "../base/errors.ts";
 import { diskError } from "../base/files.ts";
 import { mean, standardDeviation } from "../base/statistics.ts";
@@ -34,6 +35,8 @@ export interface TrainRunOptions {
   /** When it fires, the iteration under way ends, a checkpoint is written and the run returns. */
   readonly signal?: AbortSignal;
   readonly onProgress?: (state: Omit<ProgressState, "perSecond">) => void;
+  /** After each iteration; the team is views of memory that the next one changes. */
+  readonly onTeam?: (team: Team, at: { envSteps: number; meanReturn: number | null }) => void;
   readonly onNote?: (line: string) => void;
 }
 
@@ -180,12 +183,10 @@ class TrainRun {
     };
     this.#metrics.append({ envSteps: report.envSteps, seconds, phase: report.phase, metrics });
     this.#events.scalars(report.envSteps, grouped(metrics));
-    this.#options.onProgress?.({
-      phase: report.phase,
-      done: report.envSteps,
-      total: this.#trainer.config.steps,
-      meanReturn: this.#recent.length === 0 ? null : mean(this.#recent),
-    });
+    const { phase, envSteps } = report;
+    const meanReturn = this.#recent.length === 0 ? null : mean(this.#recent);
+    this.#options.onProgress?.({ phase, done: envSteps, total: this.#trainer.config.steps, meanReturn });
+    this.#options.onTeam?.(this.#trainer.team, { envSteps, meanReturn });
   }
 
   /** The shared policy as the adapters find it, kept beside the latest checkpoint. */

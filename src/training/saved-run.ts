@@ -3,6 +3,7 @@
  * How files are written is `checkpoint/checkpoint.ts`.
  */
 import { z } from "zod";
+import { initialise } from "../../models/initialise.ts";
 import { actorParameters, criticParameters } from "../../models/policy.ts";
 import {
   adapterLayers,
@@ -13,6 +14,7 @@ import {
   type Team,
 } from "../../models/team.ts";
 import { LorasaError } from "../base/errors.ts";
+import { Random } from "../base/random.ts";
 import { floatTensor, type HostTensor } from "../base/tensor.ts";
 import { VERSION } from "../base/version.ts";
 import {
@@ -134,6 +136,19 @@ export function loadRun(directory: string): {
   }
   const team = teamOf(saved.config, saved.environment, saved.phase, backbone, trained);
   return { saved, team, backboneSha256: backboneIdentity(file), contents };
+}
+
+/**
+ * The team as the adapters' phase begins: a shared policy of a `lorasa` run with adapters that change nothing yet. Any
+ * other team as it is.
+ */
+export function withStartedAdapters(team: Team, config: TrainConfig): Team {
+  if (config.sharing !== "lorasa" || team.adapters !== undefined) return team;
+  const sharing = sharingIn(config, "adapters");
+  const parameters = actorParameters(team.actor, sharing);
+  // Drawn as training draws them.
+  const adapters = initialise(parameters.adapters!, new Random(config.seed).fork(2));
+  return { ...team, sharing, parameters, adapters };
 }
 
 /** The state that a trainer goes on from. */

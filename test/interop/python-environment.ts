@@ -3,21 +3,31 @@ import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 
-const FOLDER = join(import.meta.dirname, "../../.venv");
-const PYTHON = join(FOLDER, process.platform === "win32" ? "Scripts/python.exe" : "bin/python");
+/** Ignored by git. */
+export const VENV = join(import.meta.dirname, "../../.venv");
+const PYTHON = join(VENV, process.platform === "win32" ? "Scripts/python.exe" : "bin/python");
 
-/** The interpreter, or why there is none with these packages (named alike for pip and for import). */
-export function pythonWith(packages: readonly string[]): { python: string } | { missing: string } {
+/** What pip installs, and the modules whose import shows that it is there. */
+export interface PythonPackage {
+  readonly pip: string;
+  readonly modules: readonly string[];
+}
+
+/** The interpreter, or why there is none with these packages; a string names pip's package and its module alike. */
+export function pythonWith(
+  packages: readonly (string | PythonPackage)[],
+): { python: string } | { missing: string } {
   if (!existsSync(PYTHON)) {
-    const made = spawnSync("python3", ["-m", "venv", FOLDER], { encoding: "utf8" });
+    const made = spawnSync("python3", ["-m", "venv", VENV], { encoding: "utf8" });
     if (made.status !== 0)
       return { missing: `python3 -m venv failed: ${lastLine(made.stderr ?? made.error)}` };
   }
-  const imports = `import ${packages.join(", ")}`;
+  const wanted = packages.map((one) => (typeof one === "string" ? { pip: one, modules: [one] } : one));
+  const imports = `import ${wanted.flatMap(({ modules }) => modules).join(", ")}`;
   if (spawnSync(PYTHON, ["-c", imports]).status === 0) return { python: PYTHON };
-  const pip = spawnSync(PYTHON, ["-m", "pip", "install", "--quiet", ...packages], { encoding: "utf8" });
-  if (pip.status !== 0)
-    return { missing: `pip cannot install ${packages.join(", ")}: ${lastLine(pip.stderr)}` };
+  const names = wanted.map(({ pip }) => pip);
+  const pip = spawnSync(PYTHON, ["-m", "pip", "install", "--quiet", ...names], { encoding: "utf8" });
+  if (pip.status !== 0) return { missing: `pip cannot install ${names.join(", ")}: ${lastLine(pip.stderr)}` };
   return { python: PYTHON };
 }
 

@@ -310,6 +310,12 @@ const WRONG: readonly (readonly [string, Json, ErrorCode, RegExp])[] = [
     /shape/,
   ],
   [
+    "a size whose lower half alone would fit",
+    raw({ datatype: "FP32", shape: ["4294967297"] }, new Uint8Array(4)),
+    "LORASA_TOO_LARGE",
+    /4294967297/,
+  ],
+  [
     "too many axes",
     raw({ datatype: "FP32", shape: new Array(100_000).fill(1) }, EIGHT),
     "LORASA_SHAPE",

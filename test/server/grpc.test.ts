@@ -525,16 +525,31 @@ test("closing: not ready, calls that have begun are answered, streams end, later
   await closed;
 });
 
-test("closing: what is not answered in time is cut off, and a silent connection does not hold it", async (context) => {
-  const { client, service, close, port } = await serveEcho(context, { drainTimeoutMs: 50 });
+test("closing: what is not answered in time is cut off", async (context) => {
+  const { client, service, close } = await serveEcho(context, { drainTimeoutMs: 50 });
   service.hold = () => new Promise(() => undefined);
-  const socket = connect(port, "127.0.0.1");
-  context.after(() => socket.destroy());
-  await once(socket, "connect");
   const call = client.call("ModelInfer", ask(1));
   await client.until(() => service.begun.length === 1);
   const [answer] = await Promise.allSettled([call, close()]);
   assert.equal(answer.status, "rejected");
+});
+
+test("closing: connections that never spoke are cut off, encrypted or not", async (context) => {
+  const { cert, key } = selfSigned();
+  for (const tls of [undefined, { cert: Buffer.from(cert), key: Buffer.from(key) }]) {
+    const { client, port, close } = await serveEcho(context, { drainTimeoutMs: 50, ...(tls && { tls }) });
+    const socket = connect(port, "127.0.0.1");
+    context.after(() => socket.destroy());
+    socket.on("error", () => undefined);
+    // What is not read keeps it from closing.
+    socket.resume();
+    await once(socket, "connect");
+    // The server has accepted it by the time when a later connection is answered or refused.
+    await client.call("ServerLive").catch(() => undefined);
+    const closed = once(socket, "close");
+    await close();
+    await closed;
+  }
 });
 
 test("encrypted, with a certificate of its own", async (context) => {
@@ -561,7 +576,7 @@ test("a port that is taken", async (context) => {
   };
   await assert.rejects(startGrpc(options), {
     code: "LORASA_PORT",
-    message: /listening for gRPC on 127\.0\.0\.1:\d+: .*EADDRINUSE.*choose another port/,
+    message: /listening for gRPC on 127\.0\.0\.1:\d+: .*one that is in use; choose another port/,
   });
 });
 

@@ -1,10 +1,16 @@
 /** The server as HTTP: health, metadata, the three ways to send a tensor, metrics, the page, and bad connections. */
 import assert from "node:assert/strict";
 import { request } from "node:http";
-import { connect } from "node:net";
+import { request as httpsRequest } from "node:https";
+import { connect, type Socket } from "node:net";
 import { test } from "node:test";
-import { METRICS } from "../../server/operations/metrics.ts";
-import { ask, assertErrorReply, serveTiny } from "../helpers/tiny-server.ts";
+import { connect as tlsConnect } from "node:tls";
+import { startServer } from "../../server/app.ts";
+import { HEADER_LIMIT_COUNT } from "../../server/limits.ts";
+import { METRICS } from "../../server/operations/metric-table.ts";
+import { selfSigned } from "../helpers/self-signed.ts";
+import { temporaryFolder } from "../helpers/temporary-folder.ts";
+import { ask, assertErrorReply, serveTiny, TOKEN } from "../helpers/tiny-server.ts";
 
 const OBS = Float32Array.of(1, 2, 3, 4, 5, 6);
 
@@ -125,9 +131,11 @@ test("a body over the limit is refused by its header and while it arrives", asyn
 const VERBS = [
   ["PUT", "/v2/models/team/infer", "POST"],
   ["GET", "/v2/models/team/infer", "POST"],
-  ["POST", "/v2/health/live", "GET"],
-  ["POST", "/v2/models/team", "GET"],
-  ["DELETE", "/metrics", "GET"],
+  ["POST", "/v2/health/live", "GET, HEAD"],
+  ["POST", "/v2/models/team", "GET, HEAD"],
+  ["DELETE", "/metrics", "GET, HEAD"],
+  ["POST", "/v2/models/team/versions/1/config", "GET, HEAD"],
+  ["GET", "/v1/load_lora_adapter", "POST"],
   ["GET", "/v2/repository/models/team/adapters/index", "POST"],
 ] as const;
 
@@ -143,11 +151,151 @@ test("wrong verbs are 405 with what is allowed, unknown paths 404, always JSON",
     "/V2",
     "/v2/models/",
     "/v2/models/team/versions/x/infer",
+    "/v2/models/team/versions/-1/infer",
+    "/v2/models/team/versions//infer",
+    "/v2/health/live/",
+    "/V2/health/live",
+    "/v2/%68ealth/live",
+    "//v2",
     "/%ff",
     "/metrics/",
   ]) {
     const reply = await ask(url + path, { method: path.endsWith("infer") ? "POST" : "GET" });
     assertErrorReply(reply, 404, /Not Found/, path);
+  }
+});
+
+test("HEAD is answered as GET without the body", async (context) => {
+  const { url } = await serveTiny(context, { mode: "stacked" });
+  for (const path of ["/v2/models/team", "/v2/models/team/config"]) {
+    const headers = { "Accept-Encoding": "identity" };
+    const whole = await ask(url + path, { headers });
+    const head = await ask(url + path, { method: "HEAD", headers });
+    assert.equal(head.status, 200, path);
+    assert.equal(head.text, "");
+    assert.equal(head.headers.get("content-length"), `${Buffer.byteLength(whole.text)}`);
+  }
+});
+
+test("any content type, or none, is read", async (context) => {
+  const { url } = await serveTiny(context, { mode: "stacked" });
+  const body = Buffer.from(
+    JSON.stringify({ inputs: [{ name: "obs", datatype: "FP32", shape: [1, 2, 3], data: [...OBS] }] }),
+  );
+  for (const type of [undefined, "text/plain", "application/x-www-form-urlencoded", "application/xml", "?"]) {
+    const headers = type === undefined ? {} : { "Content-Type": type };
+    const reply = await ask(`${url}/v2/models/team/infer`, { method: "POST", body, headers });
+    assert.equal(reply.status, 200, `${type}: ${reply.text}`);
+  }
+});
+
+test("under a base path everything is, and nothing outside it", async (context) => {
+  const { url, client } = await serveTiny(
+    context,
+    { mode: "factored" },
+    { basePath: "/a/lorasa/", token: TOKEN },
+  );
+  assert.match(url, /:\d+\/a\/lorasa$/);
+  const { origin } = new URL(url);
+  const obs = { dtype: "float32", dims: [1, 2, 3], data: OBS } as const;
+  assert.ok((await client.infer("team", { obs })).outputs["action"]);
+  assert.equal((await client.listAdapters("team")).length, 2);
+  for (const path of ["/v2/health/live", "/v2", "/v2/", "/", "/metrics", "/v2/models/team?x=/"]) {
+    assert.equal((await ask(url + path)).status, 200, path);
+    assertErrorReply(await ask(origin + path), 404, /Not Found/, path);
+    assertErrorReply(await ask(`${url}/a/lorasa${path}`), 404, /Not Found/, path);
+  }
+  assertErrorReply(await ask(url), 404, /Not Found/);
+});
+
+test("a base path that is none is refused before anything is opened", async (context) => {
+  const repository = temporaryFolder(context);
+  for (const basePath of ["lorasa", "//x", "/x//", "/../x", "/a/./b", "/a b", "/:model", "/x?", "/{y}"]) {
+    await assert.rejects(startServer({ repository, port: 0, basePath }), { code: "LORASA_FLAG" }, basePath);
+  }
+});
+
+test("more headers than allowed are refused, not dropped in silence", async (context) => {
+  const { url } = await serveTiny(context, { mode: "stacked" });
+  const { port } = new URL(url);
+  const send = (count: number): Promise<string> => {
+    const headers = Array.from({ length: count - 2 }, (_, at) => `X-${at}: 1\r\n`).join("");
+    const get = "GET /v2/health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n";
+    return exchange(Number(port), `${get}${headers}\r\n`);
+  };
+  assert.match(await send(HEADER_LIMIT_COUNT), /^HTTP\/1\.1 200 /);
+  for (const count of [HEADER_LIMIT_COUNT + 1, 3 * HEADER_LIMIT_COUNT]) {
+    assert.match(await send(count), /^HTTP\/1\.1 431 .*\{"error":"more than 128 request headers"\}$/s);
+  }
+});
+
+test("connections beyond the most are told so, and the first ones are answered on", async (context) => {
+  const { url } = await serveTiny(context, { mode: "stacked" }, { maxConnections: 2 });
+  const port = Number(new URL(url).port);
+  const held = [await Held.open(port), await Held.open(port)];
+  context.after(() => {
+    for (const { socket } of held) socket.destroy();
+  });
+  for (const connection of held) assert.match(await connection.ask(), /^HTTP\/1\.1 200 /);
+  const refused = await exchange(port, "GET /v2/health/live HTTP/1.1\r\nHost: x\r\n\r\n");
+  assert.match(refused, /^HTTP\/1\.1 503 .*LORASA_UNAVAILABLE: connection: expected at most 2 open/s);
+  assert.match(refused, /Retry-After: 1\r\n/);
+  assert.match(refused, /Connection: close\r\n/);
+  for (const connection of held) assert.match(await connection.ask(), /^HTTP\/1\.1 200 /);
+  held[0]!.socket.destroy();
+  await waitFor(async () => {
+    const reply = await exchange(
+      port,
+      "GET /v2/health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+    );
+    return /^HTTP\/1\.1 200 /.test(reply);
+  });
+});
+
+test("clients that send slowly, or a head without an end, are let go with 408", async (context) => {
+  const { url, faults } = await serveTiny(context, { mode: "stacked" }, { requestTimeoutMs: 100 });
+  const port = Number(new URL(url).port);
+  const slow = "POST /v2/models/team/infer HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n";
+  for (const text of [slow, `${slow}\r\n{`]) {
+    assert.match(
+      await exchange(port, text),
+      /^HTTP\/1\.1 408 [^{]*\{"error":"the request took too long to arrive"\}$/,
+      text,
+    );
+  }
+  assert.deepEqual(faults, []);
+});
+
+test("over TLS the same is answered, and TLS 1.1 is not spoken", async (context) => {
+  const { cert, key } = selfSigned();
+  const tls = { cert: Buffer.from(cert), key: Buffer.from(key) };
+  const { url } = await serveTiny(context, { mode: "stacked" }, { tls });
+  assert.match(url, /^https:\/\/127\.0\.0\.1:\d+$/);
+  const reply = await new Promise<string>((resolve, reject) => {
+    const sent = httpsRequest(`${url}/v2/models/team`, { ca: cert, agent: false }, (response) => {
+      response.setEncoding("utf8").once("data", resolve);
+    });
+    sent.on("error", reject).end();
+  });
+  assert.equal((JSON.parse(reply) as { name: string }).name, "team");
+  const port = Number(new URL(url).port);
+  const old = { port, host: "127.0.0.1", ca: cert, maxVersion: "TLSv1.1", minVersion: "TLSv1" } as const;
+  // Without this the client itself would refuse to speak it.
+  const refusal = await new Promise<string>((resolve) => {
+    const socket = tlsConnect({ ...old, ciphers: "DEFAULT@SECLEVEL=0" }, () => resolve("spoken"));
+    socket.on("error", (error) => resolve(error.message));
+  });
+  assert.match(refusal, /version/i);
+});
+
+test("a certificate and key that are no pair are told in one line", async (context) => {
+  const repository = temporaryFolder(context);
+  const tls = { cert: Buffer.from(selfSigned().cert), key: Buffer.from(selfSigned().key) };
+  for (const files of [tls, { ...tls, cert: Buffer.from("x") }]) {
+    await assert.rejects(startServer({ repository, port: 0, tls: files }), {
+      code: "LORASA_FILE",
+      message: /TLS certificate and key: expected a pair in PEM/,
+    });
   }
 });
 
@@ -186,20 +334,10 @@ test("the page shows models, adapters and rates, and reaches for nothing outside
 
 test("what is not HTTP is answered with JSON, and the server goes on", async (context) => {
   const { url } = await serveTiny(context, { mode: "stacked" });
-  const { port } = new URL(url);
-  const exchange = (text: string): Promise<string> =>
-    new Promise((resolve, reject) => {
-      let reply = "";
-      const socket = connect(Number(port), "127.0.0.1", () => socket.write(text));
-      socket.on("data", (chunk) => {
-        reply += chunk.toString("utf8");
-      });
-      socket.on("close", () => resolve(reply));
-      socket.on("error", reject);
-    });
-  assert.match(await exchange("nonsense\r\n\r\n"), /^HTTP\/1\.1 400 .*\{"error":"malformed HTTP"\}$/s);
+  const port = Number(new URL(url).port);
+  assert.match(await exchange(port, "nonsense\r\n\r\n"), /^HTTP\/1\.1 400 .*\{"error":"malformed HTTP"\}$/s);
   const long = `GET /v2 HTTP/1.1\r\nX: ${"a".repeat(20_000)}\r\n\r\n`;
-  assert.match(await exchange(long), /^HTTP\/1\.1 431 .*\{"error":"request headers are too long"\}$/s);
+  assert.match(await exchange(port, long), /^HTTP\/1\.1 431 .*\{"error":"request headers are too long"\}$/s);
   assert.equal((await ask(`${url}/v2/health/ready`)).status, 200);
 });
 
@@ -217,3 +355,63 @@ test("a client that leaves in the middle of its body is no fault of the server",
   assert.match(text, /^lorasa_inflight 1$/m);
   assert.deepEqual(faults, []);
 });
+
+test("a client that closes its half after asking is answered all the same", async (context) => {
+  const { url } = await serveTiny(context, { mode: "stacked" });
+  const body = JSON.stringify({
+    inputs: [{ name: "obs", datatype: "FP32", shape: [1, 2, 3], data: [...OBS] }],
+  });
+  const head = `POST /v2/models/team/infer HTTP/1.1\r\nHost: x\r\nContent-Length: ${body.length}\r\n\r\n`;
+  const reply = await exchange(Number(new URL(url).port), head + body, { end: true });
+  assert.match(reply, /^HTTP\/1\.1 200 .*"outputs"/s);
+});
+
+/** What comes back until the server closes. */
+function exchange(port: number, text: string, { end = false } = {}): Promise<string> {
+  return new Promise((resolve, reject) => {
+    let reply = "";
+    const socket = connect({ port, host: "127.0.0.1", allowHalfOpen: end }, () => {
+      if (end) socket.end(text);
+      else socket.write(text);
+    });
+    socket.on("data", (chunk) => {
+      reply += chunk.toString("utf8");
+      if (end) socket.destroy();
+    });
+    socket.on("close", () => resolve(reply));
+    socket.on("error", reject);
+  });
+}
+
+/** A connection that is kept open. */
+class Held {
+  readonly socket: Socket;
+
+  private constructor(socket: Socket) {
+    this.socket = socket;
+  }
+
+  static open(port: number): Promise<Held> {
+    return new Promise((resolve, reject) => {
+      const socket = connect(port, "127.0.0.1", () => resolve(new Held(socket)));
+      socket.once("error", reject);
+    });
+  }
+
+  ask(): Promise<string> {
+    return new Promise((resolve, reject) => {
+      this.socket.once("error", reject);
+      this.socket.once("data", (chunk) => resolve(chunk.toString("utf8")));
+      this.socket.write("GET /v2/health/live HTTP/1.1\r\nHost: x\r\n\r\n");
+    });
+  }
+}
+
+/** Looks again until it is so; the test's own timeout ends what never is. */
+async function waitFor(condition: () => Promise<boolean>): Promise<void> {
+  for (let tries = 0; tries < 200; tries++) {
+    if (await condition()) return;
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  assert.fail("it never came to be");
+}

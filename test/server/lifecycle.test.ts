@@ -1,7 +1,7 @@
 /** Starting and stopping: what is wrong with a repository or an address is told in one line, and nothing is left behind. */
 import assert from "node:assert/strict";
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
-import { connect } from "node:net";
+import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import { test } from "node:test";
 import { startServer } from "../../server/app.ts";
@@ -10,7 +10,7 @@ import { RateMeter } from "../../server/operations/rate-meter.ts";
 import { type ErrorCode, LorasaError } from "../../src/base/errors.ts";
 import { temporaryFolder } from "../helpers/temporary-folder.ts";
 import { writeTinyRepository } from "../helpers/tiny-models.ts";
-import { ask, serveTiny } from "../helpers/tiny-server.ts";
+import { ask, assertErrorReply, serveTiny, TOKEN } from "../helpers/tiny-server.ts";
 
 test("a port that is taken", async (context) => {
   const { url, repository } = await serveTiny(context, { mode: "stacked" });
@@ -179,6 +179,79 @@ test("closing answers what has begun, refuses what comes after, and is done once
   await assert.rejects(ask(`${url}/v2/health/ready`));
 });
 
+test("while what has begun is answered, probes see a server that lives and is not ready", async (context) => {
+  const { url, close } = await serveTiny(context, { mode: "factored" }, { token: TOKEN });
+  const body = JSON.stringify({
+    inputs: [{ name: "obs", datatype: "FP32", shape: [1, 2, 3], data: [1, 2, 3, 4, 5, 6] }],
+  });
+  const begun = new Begun(url, `Content-Length: ${body.length}\r\n\r\n${body.slice(0, 10)}`);
+  await begun.sent;
+  await waitForInflight(url);
+  const closing = close();
+  const live = await ask(`${url}/v2/health/live`);
+  assert.deepEqual([live.status, live.headers.get("connection")], [200, "close"]);
+  const ready = await ask(`${url}/v2/health/ready`);
+  assert.deepEqual([ready.status, JSON.parse(ready.text)], [503, { ready: false }]);
+  assert.equal((await ask(`${url}/v2/models/team/ready`)).status, 503);
+  assert.equal((await ask(`${url}/metrics`)).status, 200);
+  const refused = await ask(`${url}/v2/models/team/infer`, { method: "POST", body });
+  assertErrorReply(refused, 503, /LORASA_UNAVAILABLE: inference: expected a server that is ready/);
+  assert.deepEqual([refused.headers.get("retry-after"), refused.headers.get("connection")], ["1", "close"]);
+  const headers = { Authorization: `Bearer ${TOKEN}` };
+  for (const path of [
+    "/v2/repository/models/team/unload",
+    "/v2/repository/models/team/adapters/agent_0/unload",
+  ]) {
+    const managed = await ask(url + path, { method: "POST", headers });
+    assertErrorReply(managed, 503, /LORASA_UNAVAILABLE: management/, path);
+  }
+  begun.socket.write(body.slice(10));
+  assert.match(await begun.ended, /^HTTP\/1\.1 200 OK.*"outputs"/s);
+  await closing;
+  await assert.rejects(ask(`${url}/v2/health/live`));
+});
+
+test("what is refused while stopping is nobody's fault", async (context) => {
+  const { url, close, faults } = await serveTiny(context, { mode: "stacked" });
+  const begun = new Begun(url, "Content-Length: 2\r\n\r\n{");
+  await begun.sent;
+  await waitForInflight(url);
+  const closing = close();
+  assert.equal((await ask(`${url}/v2/models/team/infer`, { method: "POST", body: "{}" })).status, 503);
+  begun.socket.write("}");
+  assert.match(await begun.ended, /^HTTP\/1\.1 400 /);
+  await closing;
+  assert.deepEqual(faults, []);
+});
+
+test("closing twice, at once and later, is closing once", async (context) => {
+  const { close } = await serveTiny(context, { mode: "stacked" });
+  await Promise.all([close(), close()]);
+  await close();
+});
+
+test("a gRPC port that is taken leaves nothing behind", async (context) => {
+  const { url, repository } = await serveTiny(context, { mode: "stacked" });
+  const grpcPort = Number(new URL(url).port);
+  const port = await freePort();
+  await assertRejects(startServer({ repository, port, grpcPort }), "LORASA_PORT", /gRPC/);
+  // The HTTP port is free again.
+  const server = await startServer({ repository, port });
+  await server.close();
+});
+
+test("over both doors one server: the gRPC address is told, and both close", async (context) => {
+  const repository = temporaryFolder(context);
+  writeTinyRepository(repository, [{ mode: "stacked" }]);
+  const server = await startServer({ repository, port: 0, grpcPort: 0 });
+  assert.match(server.grpcUrl ?? "", /^grpc:\/\/127\.0\.0\.1:\d+$/);
+  await server.close();
+  for (const url of [server.url, server.grpcUrl ?? ""]) {
+    const { port } = new URL(url.replace("grpc:", "http:"));
+    await assert.rejects(ask(`http://127.0.0.1:${port}/`), url);
+  }
+});
+
 test("a client that never finishes cannot keep the server from closing", async (context) => {
   const { url, close } = await serveTiny(context, { mode: "stacked" }, { drainTimeoutMs: 50 });
   const socket = connect(Number(new URL(url).port), "127.0.0.1");
@@ -226,6 +299,43 @@ test("rates are averages over ten whole seconds", () => {
   nowMs = 100_000;
   assert.deepEqual(meter.perSecond(), { requests: 0, rows: 0 });
 });
+
+/** A request for inference whose body has begun to arrive. */
+class Begun {
+  readonly socket: Socket;
+  /** Settles when its bytes are with the system. */
+  readonly sent: Promise<void>;
+  /** What came back. */
+  readonly ended: Promise<string>;
+
+  constructor(url: string, rest: string) {
+    this.socket = connect(Number(new URL(url).port), "127.0.0.1");
+    this.sent = new Promise((resolve) => {
+      this.socket.write(`POST /v2/models/team/infer HTTP/1.1\r\nHost: x\r\n${rest}`, () => resolve());
+    });
+    let reply = "";
+    this.socket.on("data", (chunk) => {
+      reply += chunk.toString("utf8");
+    });
+    this.ended = new Promise((resolve) => this.socket.on("close", () => resolve(reply)));
+  }
+}
+
+/** Until the server has seen a request beside the one that asks. */
+async function waitForInflight(url: string): Promise<void> {
+  for (let tries = 0; tries < 500; tries++) {
+    if (/^lorasa_inflight 2$/m.test((await ask(`${url}/metrics`)).text)) return;
+  }
+  assert.fail("the server never saw it");
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
 
 async function assertRejects(promise: Promise<unknown>, code: ErrorCode, message: RegExp): Promise<void> {
   await assert.rejects(promise, (error: unknown) => {

@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { WireTensor } from "../../server/protocol/datatypes.ts";
-import { parseInferRequest, type TensorMetadata } from "../../server/protocol/request.ts";
+import { parseInferRequest } from "../../server/protocol/infer-request.ts";
+import type { TensorMetadata } from "../../server/protocol/request.ts";
 import { encodeInferReply } from "../../server/protocol/response.ts";
 import { assertFails } from "../helpers/fails.ts";
 
@@ -152,8 +153,19 @@ test("JSON a hundred thousand deep is refused, not run out of stack", () => {
   const body = `{"inputs":[{"name":"x","datatype":"FP32","shape":[1,1],"data":${deep}}]}`;
   assertFails(
     () => parseInferRequest(Buffer.from(body), undefined, []),
-    "LORASA_DTYPE",
-    /data\[0\]: expected a number/,
+    "LORASA_REQUEST",
+    /expected JSON nested at most 100 deep/,
+  );
+  const wide = JSON.stringify({
+    inputs: [],
+    outputs: [],
+    id: "[".repeat(50_000).slice(0, 900),
+    x: new Array(5000).fill([[]]),
+  });
+  assertFails(
+    () => parseInferRequest(Buffer.from(wide.replace('"inputs":[]', '"inputs":1')), undefined, []),
+    "LORASA_REQUEST",
+    /inputs: expected an array/,
   );
 });
 

@@ -10,6 +10,7 @@ import type { ServerContext } from "../../server/http/handler.ts";
 import { sendError } from "../../server/http/reply.ts";
 import type { Action } from "../../server/http/routes.ts";
 import { listModelCards, loadLoraAdapter, unloadLoraAdapter } from "../../server/http/vllm-routes.ts";
+import { ModelMeters } from "../../server/operations/model-meters.ts";
 import { LorasaError } from "../../src/base/errors.ts";
 import { temporaryFolder } from "../helpers/temporary-folder.ts";
 import { ask, type TextReply } from "../helpers/tiny-server.ts";
@@ -38,7 +39,7 @@ test("an adapter is loaded from the model's own folder and told in a line of tex
 });
 
 test("load_inplace is of its request alone: the next load without it is refused", async (context) => {
-  const { load, loads } = await openDoor(context, ["team"]);
+  const { load, loads, meters } = await openDoor(context, ["team"]);
   const body = { lora_name: "agent_0", lora_path: "blue" };
   assert.equal((await load(body)).status, 200);
   assertError(await load(body), 400, "InvalidUserInput", /LORASA_EXISTS/);
@@ -48,6 +49,7 @@ test("load_inplace is of its request alone: the next load without it is refused"
     loads.map(({ replace }) => replace),
     [false, true],
   );
+  assert.equal(meters.loads.failure, 2);
 });
 
 test("with several factored models a name begins with its model's, the longest one first", async (context) => {
@@ -150,12 +152,13 @@ async function openDoor(context: TestContext, factored: readonly string[], break
   for (const model of factored) writeAdapter(join(root, model, "adapters", "blue"));
   const loads: { model: string; name: string; replace: boolean; config: string }[] = [];
   const rejected: string[] = [];
+  const meters = new ModelMeters(() => "factored");
   const faults: unknown[] = [];
   const models = new Map(factored.map((model) => [model, fakeAdapters(model, loads, breaks)]));
   // What these actions ask of the context, and nothing else.
   const doorContext = {
     service: fakeService(models),
-    metrics: { recordRejected: (code: string) => rejected.push(code) },
+    metrics: { recordRejected: (code: string) => rejected.push(code), model: () => meters },
     bodyLimitBytes: 1 << 20,
     adapterRoot: (model: string) => join(root, model, "adapters"),
   } as unknown as ServerContext;
@@ -174,7 +177,7 @@ async function openDoor(context: TestContext, factored: readonly string[], break
   const post = (path: string) => (body: object) =>
     ask(url + path, { method: "POST", body: JSON.stringify(body) });
   const [load, unload] = [post("/v1/load_lora_adapter"), post("/v1/unload_lora_adapter")];
-  return { url, load, unload, loads, rejected, faults };
+  return { url, load, unload, loads, rejected, meters, faults };
 }
 
 function fakeService(models: ReadonlyMap<string, Adapters>): PolicyService {

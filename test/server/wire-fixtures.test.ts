@@ -128,8 +128,31 @@ async function checkReply({ status, headers, body }: HttpReply, asked: Asked): P
 
 function checkFields(reply: unknown, fields: Readonly<Record<string, unknown>> = {}): void {
   assert.ok(typeof reply === "object" && reply !== null);
-  for (const [name, value] of Object.entries(fields)) {
-    assert.deepEqual((reply as Record<string, unknown>)[name], value);
+  // An object: its fields are looked up by name.
+  const named = reply as Record<string, unknown>;
+  for (const [name, value] of Object.entries(fields)) assert.deepEqual(named[name], value);
+  if (named["model_stats"]) checkStatistics(named["model_stats"] as readonly StatisticsJson[]);
+  if (named["max_batch_size"] !== undefined) assert.ok(Number.isSafeInteger(named["max_batch_size"]));
+}
+
+interface StatisticsJson {
+  readonly version: unknown;
+  readonly inference_count: unknown;
+  readonly execution_count: unknown;
+  readonly inference_stats: Readonly<Record<string, { readonly count: unknown; readonly ns: unknown }>>;
+}
+
+/** C++ clients read these without looking whether they are there, or whole numbers. */
+function checkStatistics(entries: readonly StatisticsJson[]): void {
+  assert.ok(entries.length > 0);
+  const durations = "success queue compute_input compute_infer compute_output cache_hit cache_miss".split(
+    " ",
+  );
+  for (const { version, inference_count, execution_count, inference_stats } of entries) {
+    assert.equal(typeof version, "string");
+    const counts = durations.flatMap((name) => [inference_stats[name]?.count, inference_stats[name]?.ns]);
+    for (const value of [inference_count, execution_count, ...counts])
+      assert.ok(Number.isSafeInteger(value) && (value as number) >= 0, `${value}`);
   }
 }
 

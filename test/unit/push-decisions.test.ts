@@ -242,3 +242,11 @@ test("a server that never answers does not keep a run from ending", async () => 
   assert.deepEqual([pushed, lost], [0, 2]);
   assert.match(problem!, /no answer within 10 ms/);
 });
+
+test("a sender that throws is a failed push, never the end of training", async () => {
+  const sender = { send: () => Promise.reject(new Error("broken")), close: async () => {} };
+  const stage = new Stage({ sender });
+  stage.offer(100, 1);
+  const { rejected, problem } = await stage.pusher.finish();
+  assert.deepEqual([rejected, problem], [1, "broken"]);
+});

@@ -1,0 +1,88 @@
+/**
+ * Runs the server's benchmarks and its soak one after another and writes `docs/results/serving.md`: run it on a machine
+ * that does nothing else. Not the other benchmarks: see `benchmarks.ts`.
+ *
+ * `npm run results:serving [-- --minutes 60]`; some ten minutes on two cores beside the soak's.
+ */
+import { spawnSync } from "node:child_process";
+import { cpus } from "node:os";
+import { parseArgs } from "node:util";
+import { writeFileAtomic } from "../../src/base/files.ts";
+
+interface Benchmark {
+  readonly title: string;
+  readonly command: readonly string[];
+  /** How to read it. */
+  readonly about: string;
+}
+
+const { values } = parseArgs({ options: { minutes: { type: "string", default: "60" } } });
+
+const BENCHMARKS: readonly Benchmark[] = [
+  {
+    title: "Requests",
+    command: ["test/bench/server.ts"],
+    about:
+      "Team requests of 8 agents (30 features, 64-64, 6 actions, adapters of rank 8) over 16 kept-alive connections, each " +
+      "sending its next when its last is answered, and `alone` over one. `bare` is a `node:http` server, `express` an " +
+      "Express route, both reading and answering the same bytes with the same graph, without checks and without batches. " +
+      "`outside, processor` is the part of the server's processor time that is not in ONNX Runtime, HTTP included. The " +
+      "share outside ONNX Runtime that has a bound is of server time: the wall time of handling a request inside the " +
+      "server, from the end of its headers to the reply handed to the socket, with one connection.",
+  },
+  {
+    title: "Swapping adapters under load",
+    command: ["test/bench/server-swap.ts"],
+    about:
+      "Half of the highest load, without and with a swap every 10 ms, pushed over HTTP. Latencies count from the moment at " +
+      "which a request was due. Each reply is compared with what the adapter versions that it names must act: `mixed` ones " +
+      "act otherwise, `stale` ones name a version older than one that was acknowledged before the request was sent.",
+  },
+  {
+    title: "Thousands of adapters on one backbone",
+    command: ["test/bench/server-adapters.ts"],
+    about:
+      "A recurrent policy (64 and 64 units, adapters of rank 8) with 10,000 adapters of one agent on disk and at most 1,000 " +
+      "in memory, against merged policies with a session each. Each reply is compared with what its adapter must act.",
+  },
+  {
+    title: "Soak",
+    command: ["test/long/server-soak.ts", "--minutes", values.minutes],
+    about:
+      "Requests of every kind, sequences whose state the server holds, mistakes, connections that break off, swaps, models " +
+      "that come and go, at once. Each reply is checked; memory is read each second after garbage was collected, the first " +
+      "third left out.",
+  },
+];
+
+const machine = `${cpus()[0]!.model.trim()}, ${cpus().length} cores, Node ${process.version}, ${new Date().toISOString().slice(0, 10)}`;
+writeFileAtomic(
+  "docs/results/serving.md",
+  [
+    "# Serving",
+    "",
+    `Written by \`npm run results:serving\` on ${machine}. The server has one core, the load the other: read ratios, not times.`,
+    "",
+    ...BENCHMARKS.flatMap(section),
+  ].join("\n"),
+);
+
+/** A benchmark that misses a bound is reported all the same. */
+function section({ title, command, about }: Benchmark): string[] {
+  const { stdout } = spawnSync(process.execPath, ["--import", "tsx", ...command], {
+    stdio: ["ignore", "pipe", "inherit"],
+    encoding: "utf8",
+  });
+  if (stdout.trim() === "") process.exit(1);
+  return [
+    `## ${title}`,
+    "",
+    about,
+    "",
+    "```",
+    `$ node --import tsx ${command.join(" ")}`,
+    stdout.trimEnd(),
+    "```",
+    "",
+  ];
+}
