@@ -76,9 +76,8 @@ class Server {
   }
 
   async start(): Promise<RunningServer> {
-    const { requestTimeoutMs = REQUEST_TIMEOUT_MS, tls } = this.#options;
     // Before the models, which take longer to load than a wrong certificate to tell.
-    const listener = createListener(requestTimeoutMs, tls);
+    const listener = createListener(this.#requestTimeoutMs, this.#options.tls);
     const service = await this.#openEngine();
     const context = this.#context(service);
     const url = await this.#openHttp(listener, context);
@@ -138,6 +137,7 @@ class Server {
     const handler = createHandler(context, { authorize: this.#authorize, basePath });
     const connections = new Connections(server, handler, {
       maxConnections: maxConnections ?? CONNECTION_LIMIT,
+      requestTimeoutMs: this.#requestTimeoutMs,
       failed: context.failed,
     });
     await listen(server, host, port);
@@ -167,6 +167,10 @@ class Server {
     this.#doors.push(grpc.close);
     const address = host.includes(":") ? `[${host}]` : host;
     return `${tls ? "grpcs" : "grpc"}://${address}:${grpc.port}`;
+  }
+
+  get #requestTimeoutMs(): number {
+    return this.#options.requestTimeoutMs ?? REQUEST_TIMEOUT_MS;
   }
 
   get #drainTimeoutMs(): number {

@@ -14,8 +14,6 @@ export const HEAD_MEMORY_BYTES = 1024;
 export const HEAD_MEMORY_LIMIT = 256;
 /** Largest body of a management request that carries no adapter. */
 export const CONTROL_LIMIT_BYTES = 64 * 1024;
-/** Most bytes that a Content-Length alone makes the server take. */
-export const PREALLOCATED_LIMIT_BYTES = 64 * 1024;
 /** Replies of fewer bytes are never compressed: headers and time cost more than is saved. */
 export const COMPRESSED_LEAST_BYTES = 1024;
 /** Most pieces a body may arrive in: many tiny chunks cost far more than their bytes. */

@@ -153,7 +153,8 @@ export class AdapterRegistry implements Adapters {
   }
 
   status(name: string): AdapterStatus {
-    if (this.#records.has(name) || this.#shipped.has(name) || this.#agents.has(name)) return this.#status(name);
+    if (this.#records.has(name) || this.#shipped.has(name) || this.#agents.has(name))
+      return this.#status(name);
     throw this.#unknown(name);
   }
 
@@ -359,8 +360,7 @@ export class AdapterRegistry implements Adapters {
       ...this.#newRecord(name),
       version,
       folder: store.folderOf(name, version),
-      previous:
-        before === undefined ? undefined : { version: before, folder: store.folderOf(name, before) },
+      previous: before === undefined ? undefined : { version: before, folder: store.folderOf(name, before) },
     });
     this.#shipped.delete(name);
   }

@@ -80,11 +80,7 @@ export function planGrouped(
 }
 
 /** One graph `[B, …]` that gathers each row's adapter by its slot. */
-export function planGathered(
-  graph: BoundGraph,
-  bank: AdapterBank,
-  batch: readonly PolicyRows[],
-): BatchPlan {
+export function planGathered(graph: BoundGraph, bank: AdapterBank, batch: readonly PolicyRows[]): BatchPlan {
   const { team } = batch[0]!;
   const agents = batch.map((rows) => rows.agents);
   const places = rowPlaces(agents, team) as number[];

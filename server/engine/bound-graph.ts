@@ -106,7 +106,11 @@ export class BoundGraph {
   /** New buffers without a session, to be run elsewhere. Outputs are left out: they come back with the run. */
   buffers(leading: readonly number[]): RowBuffers {
     const tensors = allocate([...this.#rowInputs, ...this.#indexInputs], leading);
-    return { inputs: blocks(this.#rowInputs, tensors) as Record<string, RowBlock>, indices: this.#indices(tensors), outputs: {} };
+    return {
+      inputs: blocks(this.#rowInputs, tensors) as Record<string, RowBlock>,
+      indices: this.#indices(tensors),
+      outputs: {},
+    };
   }
 
   dispose(): void {

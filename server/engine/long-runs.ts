@@ -125,7 +125,8 @@ function fillFeeds({ graph, leading, fixed, fill }: GraphRun): Record<string, Ho
   for (const [name, { data, width }] of Object.entries(buffers.inputs)) {
     feeds[name] = { dtype: "float32", dims: [...leading, width], data };
   }
-  for (const [name, data] of Object.entries(buffers.indices)) feeds[name] = { dtype: "int64", dims: leading, data };
+  for (const [name, data] of Object.entries(buffers.indices))
+    feeds[name] = { dtype: "int64", dims: leading, data };
   return feeds;
 }
 

@@ -160,7 +160,8 @@ export class PolicyModel {
       return this.#prepared(endpoint, checked, undefined);
     }
     const adapters = findAdapters(this.registry, this.manifest, checked, name);
-    if (adapters instanceof Promise) return adapters.then((found) => this.#prepared(endpoint, checked, found));
+    if (adapters instanceof Promise)
+      return adapters.then((found) => this.#prepared(endpoint, checked, found));
     return this.#prepared(endpoint, checked, adapters);
   }
 
@@ -205,23 +206,30 @@ export class PolicyModel {
    * The reply to a request that was run.
    * @throws LORASA_NOT_FINITE when the policy's answer overflows.
    */
-  result({ endpoint, rows, leading }: PreparedRequest, request: InferRequest, answer: PolicyAnswer): InferResult {
+  result(
+    { endpoint, rows, leading }: PreparedRequest,
+    request: InferRequest,
+    answer: PolicyAnswer,
+  ): InferResult {
     if (rows.agents.kind !== "agent") this.#clearPadding(answer, rows.agents);
     const asked =
-      request.outputs ??
-      endpoint.outputs.map(({ name }) => ({ name, binary: request.binaryDefault }));
+      request.outputs ?? endpoint.outputs.map(({ name }) => ({ name, binary: request.binaryDefault }));
     return {
       modelName: endpoint.name,
       modelVersion: this.manifest.version,
       parameters: rows.adapters ? { adapter_versions: this.#versionsOf(rows.adapters) } : {},
-      outputs: asked.map(({ name, binary }) => ({ tensor: wireTensor(name, leading, answer[name]!), binary })),
+      outputs: asked.map(({ name, binary }) => ({
+        tensor: wireTensor(name, leading, answer[name]!),
+        binary,
+      })),
     };
   }
 
   /** Prepares, runs and answers at once, alone; for those who do not serve. All adapters must be in memory. */
   inferNow(endpoint: Endpoint, request: InferRequest): InferResult {
     const prepared = this.prepare(endpoint, request);
-    if (prepared instanceof Promise) throw new LorasaError("LORASA_UNAVAILABLE", { asked: "an adapter in memory" });
+    if (prepared instanceof Promise)
+      throw new LorasaError("LORASA_UNAVAILABLE", { asked: "an adapter in memory" });
     try {
       const { runs, answers } = this.plan([prepared.rows]);
       for (const { graph, leading, fixed, fill, read } of runs) {

@@ -1,11 +1,12 @@
 /** The engine behind the server's doors: names, requests on their way through sequences and batches, statistics. */
 import { LorasaError } from "../../src/base/errors.ts";
+import { firstNonFinite } from "../../src/base/tensor.ts";
 import type { InferRequest, ParameterValue } from "../protocol/request.ts";
 import type { PolicyAnswer } from "./batch.ts";
 import { type EngineEvents, NO_EVENTS } from "./events.ts";
 import type { LoadOptions } from "./load-model.ts";
 import { LongRuns } from "./long-runs.ts";
-import type { Endpoint, PreparedRequest } from "./policy-model.ts";
+import type { Endpoint } from "./policy-model.ts";
 import type { HeldState } from "./policy-request.ts";
 import { type LoadedModel, ModelRepository } from "./repository.ts";
 import { type SequenceCall, SequenceStore, sequenceOf } from "./sequences.ts";
@@ -45,11 +46,16 @@ export interface ServiceSettings {
 /** A request that says nothing, or 0, waits among those of level 2; 1 is more urgent, 3 and on less. */
 const DEFAULT_PRIORITY = 2;
 
-/** What a request was answered, and when its batch began. */
+/** What a request was answered, and the wait before its batch began. */
 interface Ran {
-  readonly prepared: PreparedRequest;
-  readonly answer: PolicyAnswer;
+  readonly result: InferResult;
+  /** `hidden_out`, whether it was asked for or not. */
+  readonly hidden: Float32Array | undefined;
   readonly queuedMs: number;
+}
+
+interface Answered extends Pick<Ran, "queuedMs"> {
+  readonly answer: PolicyAnswer;
 }
 
 /** Owns the loaded models until `close`. */
@@ -60,6 +66,9 @@ export class LocalPolicyService implements PolicyService {
   readonly #longRuns: LongRuns;
   readonly #sweep: NodeJS.Timeout;
   #ready = true;
+  /** Requests that began and are not answered, wherever they wait. */
+  #begun = 0;
+  #idle: (() => void)[] = [];
 
   private constructor(
     repository: ModelRepository,
@@ -106,7 +115,7 @@ export class LocalPolicyService implements PolicyService {
   async close(): Promise<void> {
     this.stop();
     clearInterval(this.#sweep);
-    await Promise.all(this.repository.models.map(({ scheduler }) => scheduler.drained()));
+    if (this.#begun > 0) await new Promise<void>((resolve) => this.#idle.push(resolve));
     await this.#longRuns.close();
     this.repository.dispose();
   }
@@ -120,19 +129,21 @@ export class LocalPolicyService implements PolicyService {
     const arrivedAt = performance.now();
     const { endpoint, loaded } = this.#live(served);
     loaded.users += 1;
+    this.#begun += 1;
     try {
       const sequence = endpoint.model.recurrent ? sequenceOf(request.parameters) : undefined;
       const ran = sequence
         ? await this.#runInSequence(loaded, endpoint, request, call, sequence)
         : await this.#run(loaded, endpoint, request, call);
-      const result = endpoint.model.result(ran.prepared, request, ran.answer);
       endpoint.statistics.recordSuccess(performance.now() - arrivedAt, ran.queuedMs);
-      return result;
+      return ran.result;
     } catch (error) {
       endpoint.statistics.recordFailure(performance.now() - arrivedAt);
       throw error;
     } finally {
       this.repository.leave(loaded);
+      this.#begun -= 1;
+      if (this.#begun === 0) for (const resolve of this.#idle.splice(0)) resolve();
     }
   }
 
@@ -196,7 +207,7 @@ export class LocalPolicyService implements PolicyService {
     const preparing = model.prepare(endpoint, request, held);
     const prepared = preparing instanceof Promise ? await preparing : preparing;
     const queuedAt = performance.now();
-    return new Promise((resolve, reject) => {
+    const { answer, queuedMs } = await new Promise<Answered>((resolve, reject) => {
       try {
         scheduler.submit({
           prepared,
@@ -204,7 +215,7 @@ export class LocalPolicyService implements PolicyService {
           queuedAt,
           deadline: queuedAt + timeoutMs,
           cancelled: call.cancelled,
-          answered: (answer, startedAt) => resolve({ prepared, answer, queuedMs: startedAt - queuedAt }),
+          answered: (answer, startedAt) => resolve({ answer, queuedMs: startedAt - queuedAt }),
           failed: reject,
         });
       } catch (error) {
@@ -212,6 +223,9 @@ export class LocalPolicyService implements PolicyService {
         reject(error);
       }
     });
+    // The policy's graphs give float32 states.
+    const hidden = answer["hidden_out"]?.data as Float32Array | undefined;
+    return { result: model.result(prepared, request, answer), hidden, queuedMs };
   }
 
   /** After the sequence's requests before it, with the state that they left. */
@@ -232,8 +246,7 @@ export class LocalPolicyService implements PolicyService {
     try {
       await before;
       const ran = await this.#run(loaded, endpoint, request, call, { hidden: sequence.hidden });
-      // The policy's graphs give float32 states.
-      sequence.hidden = ran.answer["hidden_out"]!.data as Float32Array;
+      sequence.hidden = finiteState(endpoint.name, asked, ran.hidden!);
       return ran;
     } finally {
       sequence.waiting -= 1;
@@ -268,6 +281,20 @@ function wholeNumber(parameters: Readonly<Record<string, ParameterValue>>, name:
     asked: `parameters.${name}`,
     expected: "a whole number",
     received: `${value}`.slice(0, 40),
+  });
+}
+
+/**
+ * A state that the next request can go on from; when there is none the sequence keeps the one before.
+ * @throws LORASA_NOT_FINITE, also where the reply would not have held the state.
+ */
+function finiteState(model: string, { id }: SequenceCall, hidden: Float32Array): Float32Array {
+  const at = firstNonFinite(hidden);
+  if (at < 0) return hidden;
+  throw new LorasaError("LORASA_NOT_FINITE", {
+    asked: `state of sequence ${id.slice(0, 80)} of ${model}`,
+    expected: "finite numbers",
+    received: `${hidden[at]} at element ${at}`,
   });
 }
 

@@ -19,9 +19,7 @@ export type RowAdapters =
  * The adapter that `parameters.adapter_id` names, if any.
  * @throws LORASA_REQUEST for what is not a name.
  */
-export function adapterIdOf(
-  parameters: Readonly<Record<string, ParameterValue>>,
-): string | undefined {
+export function adapterIdOf(parameters: Readonly<Record<string, ParameterValue>>): string | undefined {
   const id = parameters["adapter_id"];
   if (id === undefined || (typeof id === "string" && id !== "")) return id;
   throw new LorasaError("LORASA_REQUEST", {
@@ -49,7 +47,8 @@ export function findAdapters(
     );
   }
   const own = name ?? (agents.kind === "agent" ? manifest.agents[agents.agent]!.name : undefined);
-  if (own !== undefined) return gathered([registry.get(own)], ([adapter]) => ({ kind: "one", adapter: adapter! }));
+  if (own !== undefined)
+    return gathered([registry.get(own)], ([adapter]) => ({ kind: "one", adapter: adapter! }));
   const team = agents.kind === "team" ? registry.team() : undefined;
   if (team) return { kind: "own", byAgent: team };
   return findOwn(registry, manifest, agents);

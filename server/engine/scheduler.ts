@@ -47,7 +47,6 @@ export class Scheduler {
   #scheduled = false;
   /** Requests of batches in the worker. */
   #away = 0;
-  #idle: (() => void)[] = [];
 
   constructor(model: PolicyModel, options: SchedulerOptions) {
     this.#model = model;
@@ -76,12 +75,6 @@ export class Scheduler {
     setImmediate(this.#turn);
   }
 
-  /** Settles when nothing waits or runs. */
-  drained(): Promise<void> {
-    if (this.pending === 0) return Promise.resolve();
-    return new Promise((resolve) => this.#idle.push(resolve));
-  }
-
   readonly #turn = (): void => {
     const now = performance.now();
     if (this.#isTooEarly(now)) {
@@ -92,7 +85,6 @@ export class Scheduler {
     if (batch.length > 0) this.#run(batch, now);
     this.#scheduled = this.#queue.length > 0;
     if (this.#scheduled) setImmediate(this.#turn);
-    else if (this.pending === 0) this.#rest();
   };
 
   #isTooEarly(now: number): boolean {
@@ -177,9 +169,6 @@ export class Scheduler {
       .catch((error: unknown) => {
         this.#away -= batch.length;
         for (const request of batch) this.#fail(request, error);
-      })
-      .finally(() => {
-        if (this.pending === 0) this.#rest();
       });
   }
 
@@ -227,12 +216,6 @@ export class Scheduler {
   #fail(request: QueuedRequest, error: unknown): void {
     this.#model.release(request.prepared);
     request.failed(error);
-  }
-
-  #rest(): void {
-    const idle = this.#idle;
-    this.#idle = [];
-    for (const resolve of idle) resolve();
   }
 }
 

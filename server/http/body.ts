@@ -1,7 +1,7 @@
 /** Reads a request's body within its limits; memory is never taken on the word of a header alone. */
 import type { IncomingMessage } from "node:http";
 import { LorasaError } from "../../src/base/errors.ts";
-import { CHUNK_LIMIT, PREALLOCATED_LIMIT_BYTES } from "../limits.ts";
+import { CHUNK_LIMIT } from "../limits.ts";
 import { inflateBody, requestCoding } from "./compression.ts";
 
 /**
@@ -14,18 +14,15 @@ export async function readBody(request: IncomingMessage, limitBytes: number): Pr
   const { "content-length": length, "content-encoding": encoding } = request.headers;
   const coding = requestCoding(encoding);
   if (length !== undefined && Number(length) > limitBytes) throw tooLarge(limitBytes, length);
-  const body = await readPieces(request, length === undefined ? undefined : Number(length), limitBytes);
+  const body = await readChunks(request, limitBytes);
   return coding === undefined ? body : inflateBody(body, coding, limitBytes);
 }
 
-/** @param length as Content-Length has it: HTTP's parser sees to it that no more arrives. */
-function readPieces(
-  request: IncomingMessage,
-  length: number | undefined,
-  limitBytes: number,
-): Promise<Buffer> {
+/** One chunk is handed on as it is; more are kept as they came, and joined when their length is known. */
+function readChunks(request: IncomingMessage, limitBytes: number): Promise<Buffer> {
   return new Promise((resolve, reject) => {
-    const pieces = new Pieces(length);
+    const chunks: Buffer[] = [];
+    let bytes = 0;
     const stop = (error: LorasaError): void => {
       request.removeAllListeners("data");
       // What still comes is thrown away, so that the answer can be read.
@@ -33,59 +30,16 @@ function readPieces(
       reject(error);
     };
     request.on("data", (chunk: Buffer) => {
-      pieces.add(chunk);
-      if (pieces.bytes > limitBytes) stop(tooLarge(limitBytes, `${pieces.bytes} or more`));
-      else if (pieces.count > CHUNK_LIMIT) stop(tooManyChunks());
+      bytes += chunk.length;
+      if (bytes > limitBytes) stop(tooLarge(limitBytes, `${bytes} or more`));
+      else if (chunks.push(chunk) > CHUNK_LIMIT) stop(tooManyChunks());
     });
-    request.on("end", () => resolve(pieces.whole()));
+    request.on("end", () => resolve(chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, bytes)));
     request.on("error", () => reject(cutOff()));
     request.on("close", () => {
       if (!request.readableEnded) reject(cutOff());
     });
   });
-}
-
-/**
- * The pieces of a body. One piece is handed on as it is; more are put together in one buffer, which is made only when
- * it is small, or half of it has arrived.
- */
-class Pieces {
-  count = 0;
-  bytes = 0;
-  readonly #length: number | undefined;
-  #list: Buffer[] = [];
-  #target: Buffer | undefined;
-
-  constructor(length: number | undefined) {
-    this.#length = length;
-  }
-
-  add(chunk: Buffer): void {
-    const at = this.bytes;
-    this.count += 1;
-    this.bytes += chunk.length;
-    if (this.#target) {
-      chunk.copy(this.#target, at);
-      return;
-    }
-    this.#list.push(chunk);
-    if (this.count > 1) this.#allocate();
-  }
-
-  /** Once, after the last piece. */
-  whole(): Buffer {
-    if (this.#target) return this.#target.subarray(0, this.bytes);
-    return this.#list.length === 1 ? this.#list[0]! : Buffer.concat(this.#list, this.bytes);
-  }
-
-  #allocate(): void {
-    const length = this.#length;
-    if (length === undefined || length > Math.max(PREALLOCATED_LIMIT_BYTES, 2 * this.bytes)) return;
-    this.#target = Buffer.allocUnsafe(length);
-    let at = 0;
-    for (const chunk of this.#list) at += chunk.copy(this.#target, at);
-    this.#list = [];
-  }
 }
 
 function tooLarge(limitBytes: number, received: string): LorasaError {

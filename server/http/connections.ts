@@ -9,6 +9,8 @@ import { sendJson } from "./reply.ts";
 
 export interface ConnectionOptions {
   readonly maxConnections: number;
+  /** For a whole request to arrive; twice as long a reply may wait for its client to read on. */
+  readonly requestTimeoutMs: number;
   /** Answers a request that is refused because there are too many connections. */
   failed(response: ServerResponse, error: unknown): void;
 }
@@ -49,6 +51,7 @@ export class Connections {
   constructor(server: Listener, listener: RequestListener, options: ConnectionOptions) {
     this.#server = server;
     this.#options = options;
+    server.timeout = 2 * options.requestTimeoutMs;
     server.maxConnections = options.maxConnections + SURPLUS_LIMIT;
     // Node drops what is beyond this without a word: one more than allowed is enough to see that there are too many.
     server.maxHeadersCount = HEADER_LIMIT_COUNT + 1;

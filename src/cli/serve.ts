@@ -17,7 +17,8 @@ interface ServeFlags extends SameFlags {
   readonly tlsKey?: string;
   /** Bytes. */
   readonly bodyLimit?: number;
-  /** Seconds, as the other. */
+  /** Seconds, as the others. */
+  readonly requestTimeout?: number;
   readonly drainTimeout?: number;
   readonly sequenceIdle?: number;
   readonly json?: boolean;
@@ -64,6 +65,11 @@ function addFlags(command: Command): Command {
     .option("--max-connections <n>", "most at once (default: 16384)", wholeNumber(1))
     .option("--body-limit <bytes>", "largest request (default: 67108864)", wholeNumber(1))
     .option(
+      "--request-timeout <seconds>",
+      "longest that a request may take to arrive (default: 60)",
+      numberIn(0.1, DAY_SECONDS),
+    )
+    .option(
       "--drain-timeout <seconds>",
       "wait this long for requests at the end (default: 30)",
       numberIn(0, DAY_SECONDS),
@@ -104,13 +110,14 @@ async function runServe(repository: string, flags: ServeFlags): Promise<{ json: 
 
 function serverOptions(flags: ServeFlags): Omit<ServerOptions, "repository"> {
   const { json: _, tokenFile, inferTokenFile, tlsCert, tlsKey, ...rest } = flags;
-  const { bodyLimit, drainTimeout, sequenceIdle, ...same } = rest;
+  const { bodyLimit, requestTimeout, drainTimeout, sequenceIdle, ...same } = rest;
   return {
     ...same,
     ...(tokenFile !== undefined && { token: readServerToken(tokenFile) }),
     ...(inferTokenFile !== undefined && { inferToken: readServerToken(inferTokenFile) }),
     ...readTls(tlsCert, tlsKey),
     ...(bodyLimit !== undefined && { bodyLimitBytes: bodyLimit }),
+    ...(requestTimeout !== undefined && { requestTimeoutMs: requestTimeout * 1000 }),
     ...(drainTimeout !== undefined && { drainTimeoutMs: drainTimeout * 1000 }),
     ...(sequenceIdle !== undefined && { sequenceIdleMs: sequenceIdle * 1000 }),
   };

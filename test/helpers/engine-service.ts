@@ -74,6 +74,8 @@ export async function openFolder(
     runtime: createRuntime(),
     threads: 1,
     events,
+    // Where a batch runs depends on how busy this machine is otherwise.
+    longRunMs: Number.POSITIVE_INFINITY,
     ...options,
   });
   context.after(() => service.close());

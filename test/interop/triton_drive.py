@@ -19,7 +19,7 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from tritonclient import utils
 
-DTYPES = {"FP32": np.float32, "FP64": np.float64, "INT64": np.int64, "INT32": np.int32, "BOOL": np.bool_, "BYTES": np.object_}
+DTYPES = {"FP32": np.float32, "INT64": np.int64, "INT32": np.int32, "BYTES": np.object_}
 WAIT_SECONDS = 20
 
 
@@ -157,13 +157,26 @@ def use_token(driver, token):
 
 
 def infer_body(driver, **args):
-    """A request's body and a reply's parts, made and read without the client sending anything."""
+    """A request's body, made without the client sending anything."""
     request = driver.request(**args)
     body, json_size = driver.module.InferenceServerClient.generate_request_body(**request)
     return {"body": body.hex(), "json_size": json_size}
 
 
-COMPOSED = {"async_infer": async_infer, "stream": stream, "health": health, "use_token": use_token, "infer_body": infer_body}
+def parse_body(driver, body, json_size):
+    """A reply that somebody else received."""
+    made = driver.module.InferenceServerClient.parse_response_body(bytes.fromhex(body), header_length=json_size)
+    return driver.plain(made)
+
+
+COMPOSED = {
+    "async_infer": async_infer,
+    "stream": stream,
+    "health": health,
+    "use_token": use_token,
+    "infer_body": infer_body,
+    "parse_body": parse_body,
+}
 
 
 def main(flavour, url):

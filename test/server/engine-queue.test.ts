@@ -180,8 +180,7 @@ test("closing answers the requests of a sequence that wait for each other", asyn
 
 test("closing answers a request whose adapter is still being read", async (context) => {
   const engine = await openTiny(context, { mode: "factored" }, { residentAdapters: 2 });
-  await push(engine, "agent_0.blue", 1);
-  await push(engine, "agent_0.red", 2);
+  for (const variant of ["blue", "red", "green"]) await push(engine, `agent_0.${variant}`, 1);
   assert.equal(engine.adapters().status("agent_0.blue").resident, false);
   const cold = ask(engine, "team.agent_0.blue", OWN);
   const closing = engine.service.close();

@@ -4,7 +4,7 @@ import { createServer, type IncomingMessage } from "node:http";
 import { type AddressInfo, connect, type Socket } from "node:net";
 import { type TestContext, test } from "node:test";
 import { readBody } from "../../server/http/body.ts";
-import { CHUNK_LIMIT, PREALLOCATED_LIMIT_BYTES } from "../../server/limits.ts";
+import { CHUNK_LIMIT } from "../../server/limits.ts";
 import { LorasaError } from "../../src/base/errors.ts";
 
 const LIMIT = 2 ** 20;
@@ -52,7 +52,7 @@ function numbered(length: number): Buffer {
   return Buffer.from(Uint8Array.from({ length }, (_, at) => (at * 31 + (at >> 8)) & 255));
 }
 
-for (const length of [0, 1, 1000, PREALLOCATED_LIMIT_BYTES, PREALLOCATED_LIMIT_BYTES + 1, 300_000, LIMIT]) {
+for (const length of [0, 1, 1000, 65_536, 65_537, 300_000, LIMIT]) {
   test(`${length} bytes of a known length, at once and in pieces`, async (context) => {
     const whole = numbered(length);
     const known = head(`Content-Length: ${length}`);

@@ -1,0 +1,474 @@
+/** Adapters in memory and out of it: which go first, which stay, what requests hold, what a failure leaves. */
+import assert from "node:assert/strict";
+import { renameSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { exportTeam } from "../../exporters/export-team.ts";
+import { agentAdapter } from "../../models/team.ts";
+import type { AdapterLoad, AdapterStatus } from "../../server/engine/service.ts";
+import { floatTensor } from "../../src/base/tensor.ts";
+import { TENSORS_FILE } from "../../src/checkpoint/peft.ts";
+import { assertClose } from "../helpers/close.ts";
+import {
+  type Answer,
+  adapterFiles,
+  ask,
+  assertRejects,
+  expectedAction,
+  floats,
+  indices,
+  names,
+  openFolder,
+  openTiny,
+  push,
+  type TinyEngine,
+  turns,
+} from "../helpers/engine-service.ts";
+import { randomTeam } from "../helpers/team.ts";
+import { temporaryFolder } from "../helpers/temporary-folder.ts";
+
+const OBSERVATION = [0.5, -1, 2];
+const OBS = { obs: floats([1, 3], OBSERVATION) };
+const TEAM = { obs: floats([1, 2, 3], [...OBSERVATION, ...OBSERVATION]) };
+const FACTORED = { mode: "factored" } as const;
+/** Longer than any test: a batch begins when its rows are full. */
+const UNTIL_FULL_US = 600e6;
+
+test("the least recently used adapter goes first, whichever way it was used", async (context) => {
+  const engine = await openTiny(context, FACTORED, { residentAdapters: 5 });
+  for (const variant of ["a", "b", "c"]) await push(engine, `agent_0.${variant}`, 1);
+  await ask(engine, "team", TEAM);
+  await ask(engine, "team.agent_0.a", OBS);
+  await ask(engine, "team", { ...OBS, agent: indices(0), adapter: names("agent_0.c") });
+  await push(engine, "agent_0.d", 1);
+  await ask(engine, "team.agent_0", OBS, { adapter_id: "agent_0.a" });
+  await push(engine, "agent_0.e", 1);
+  assert.deepEqual(told(engine, "evicted"), ["agent_0.b", "agent_0.c"].sort((x) => (x === "agent_0.b" ? -1 : 1)));
+  assert.equal(residents(engine).length, 5);
+});
+
+test("an agent's own adapter that was used lately outlives a variant that was not", async (context) => {
+  const engine = await openTiny(context, FACTORED, { residentAdapters: 3 });
+  await ask(engine, "team", TEAM);
+  await push(engine, "agent_0.old", 1);
+  await ask(engine, "team.agent_0", OBS);
+  await ask(engine, "team.agent_1", OBS);
+  await push(engine, "agent_0.new", 1);
+  assert.deepEqual(told(engine, "evicted"), ["agent_0.old"]);
+});
+
+test("a request of the team uses every agent's adapter", async (context) => {
+  const engine = await openTiny(context, FACTORED, { residentAdapters: 3 });
+  await push(engine, "agent_0.old", 1);
+  await ask(engine, "team", TEAM);
+  await push(engine, "agent_0.new", 1);
+  assert.deepEqual(told(engine, "evicted"), ["agent_0.old"]);
+});
+
+test("a limit below the team's size still keeps every agent's own", async (context) => {
+  const engine = await openTiny(context, FACTORED, { residentAdapters: 1 });
+  assert.deepEqual(residents(engine), ["agent_0", "agent_1"]);
+});
+
+test("a request finishes with the adapter that it began with, evicted or replaced meanwhile", async (context) => {
+  const options = { residentAdapters: 3, maxBatchRows: 4, queueDelayUs: UNTIL_FULL_US };
+  const engine = await openTiny(context, FACTORED, options);
+  await push(engine, "agent_0.blue", 40);
+  const asked = [ask(engine, "team.agent_0.blue", OBS), ask(engine, "team.agent_1", OBS)];
+  await turns(2);
+  await push(engine, "agent_0.red", 41);
+  await push(engine, "agent_0.green", 42);
+  await push(engine, "agent_1", 43);
+  assert.equal(engine.adapters().status("agent_0.blue").resident, false);
+  asked.push(ask(engine, "team.agent_1", OBS), ask(engine, "team.agent_0.green", OBS));
+  const [blue, old, replaced, green] = await Promise.all(asked);
+  check(engine, blue!, "agent_0.blue", 1, 0, 40);
+  check(engine, old!, "agent_1", 1, 1, 1);
+  check(engine, replaced!, "agent_1", 2, 1, 43);
+  check(engine, green!, "agent_0.green", 1, 0, 42);
+});
+
+test("requests that come together for an evicted adapter read it once", async (context) => {
+  const engine = await evicted(context);
+  const answers = await Promise.all(Array.from({ length: 20 }, () => ask(engine, "team.agent_0.blue", OBS)));
+  for (const answer of answers) check(engine, answer, "agent_0.blue", 1, 0, 40);
+  assert.deepEqual(told(engine, "read").filter((name) => name.includes("blue")), ["agent_0.blue"]);
+});
+
+test("a push while an evicted adapter is read fails no request", async (context) => {
+  for (let round = 0; round < 5; round++) {
+    const engine = await evicted(context);
+    let pushed = false;
+    const pushing = push(engine, "agent_0.blue", 60).finally(() => {
+      pushed = true;
+    });
+    const asked: Promise<Answer>[] = [];
+    while (!pushed) {
+      if (engine.adapters().status("agent_0.blue").resident) break;
+      asked.push(ask(engine, "team.agent_0.blue", OBS));
+      // Reading it again is what meets the push: what was just read is made to go.
+      await turns(1);
+    }
+    await pushing;
+    for (const answer of await Promise.all(asked)) {
+      const version = answer.versions["agent_0.blue"]!;
+      check(engine, answer, "agent_0.blue", version, 0, version === 1 ? 40 : 60);
+    }
+  }
+});
+
+test("one cold adapter whose files are gone beside a name that nobody has fails the request, not the process", async (context) => {
+  const store = temporaryFolder(context);
+  const engine = await evicted(context, { adapterStore: store });
+  rmSync(join(store, "team", "agent_0.blue"), { recursive: true });
+  const unhandled: unknown[] = [];
+  const note = (error: unknown): number => unhandled.push(error);
+  process.on("unhandledRejection", note);
+  const rows = { obs: floats([2, 3], [...OBSERVATION, ...OBSERVATION]), agent: indices(0, 0) };
+  const asked = ask(engine, "team", { ...rows, adapter: names("agent_0.blue", "agent_0.none") });
+  await assertRejects(asked, "LORASA_UNKNOWN_ADAPTER", /adapter "agent_0.none" of team/);
+  await turns(20);
+  process.off("unhandledRejection", note);
+  assert.deepEqual(unhandled, []);
+});
+
+const DAMAGES: Readonly<Record<string, (folder: string, files: Buffer) => void>> = {
+  vanished: (folder) => rmSync(folder, { recursive: true }),
+  "of another adapter": (folder, other) => writeFileSync(join(folder, TENSORS_FILE), other),
+  truncated: (folder) => writeFileSync(join(folder, TENSORS_FILE), "x"),
+  "without its configuration": (folder) => rmSync(join(folder, "adapter_config.json")),
+  "with a broken configuration": (folder) => writeFileSync(join(folder, "adapter_config.json"), "{"),
+};
+
+for (const [what, damage] of Object.entries(DAMAGES)) {
+  test(`files of an evicted adapter ${what}: 503 for it alone, until it is pushed again`, async (context) => {
+    const store = temporaryFolder(context);
+    const engine = await evicted(context, { adapterStore: store });
+    const other = Buffer.from(adapterFiles(engine.policy.adapter(77)).tensors);
+    damage(join(store, "team", "agent_0.blue", "1"), other);
+    const gone = /adapter agent_0\.blue: expected the files that it was loaded from, .*; push it again/;
+    const asked = ask(engine, "team.agent_0.blue", OBS);
+    await assertRejects(asked, "LORASA_UNAVAILABLE", gone);
+    check(engine, await ask(engine, "team.agent_1", OBS), "agent_1", 1, 1, 1);
+    await push(engine, "agent_0.blue", 61);
+    check(engine, await ask(engine, "team.agent_0.blue", OBS), "agent_0.blue", 2, 0, 61);
+  });
+}
+
+test("a pinned adapter stays in memory, and is not unloaded before it is unpinned", async (context) => {
+  const engine = await openTiny(context, FACTORED, { residentAdapters: 4 });
+  const { load, pin, unload } = bound(engine);
+  assert.equal((await load("agent_0.kept", 1, { pin: true })).pinned, true);
+  for (const variant of ["a", "b", "c", "d"]) await push(engine, `agent_0.${variant}`, 1);
+  assert.equal(engine.adapters().status("agent_0.kept").resident, true);
+  await assertRejects(unload("agent_0.kept", true), "LORASA_BUSY", /expected one that is not pinned.*unpin it first/);
+  assert.equal((await push(engine, "agent_0.kept", 2)).pinned, true, "a new version stays pinned");
+  assert.equal((await pin("agent_0.kept", false)).pinned, false);
+  for (const variant of ["a", "b", "c", "d"]) await ask(engine, `team.agent_0.${variant}`, OBS);
+  assert.equal(engine.adapters().status("agent_0.kept").resident, false);
+  assert.equal((await unload("agent_0.kept", false)).state, "UNAVAILABLE");
+});
+
+test("pinning reads what is not in memory, and an unpinned one is not missed", async (context) => {
+  const engine = await evicted(context);
+  const status = await engine.adapters().pin("agent_0.blue", true);
+  assert.deepEqual([status.resident, status.pinned], [true, true]);
+  await engine.adapters().pin("agent_0.blue", true);
+  assert.equal((await engine.adapters().pin("agent_0.blue", false)).resident, true);
+  await assertRejects(engine.adapters().pin("agent_0.none", true), "LORASA_UNKNOWN_ADAPTER", /agent_0\.none/);
+});
+
+test("pinned variants leave room for each agent's own, however they are asked for together", async (context) => {
+  const engine = await openTiny(context, FACTORED, { residentAdapters: 4 });
+  const { load, pin } = bound(engine);
+  for (const variant of ["a", "b", "c", "d"]) await push(engine, `agent_0.${variant}`, 1);
+  const pins = ["a", "b", "c", "d"].map((variant) => pin(`agent_0.${variant}`, true));
+  const settled = await Promise.allSettled([...pins, load("agent_0.e", 1, { pin: true }), pin("agent_1", true)]);
+  assert.deepEqual(
+    settled.map(({ status }) => status),
+    ["fulfilled", "fulfilled", "rejected", "rejected", "rejected", "fulfilled"],
+  );
+  for (const refused of settled.slice(2, 5)) {
+    const error = Promise.reject((refused as PromiseRejectedResult).reason);
+    await assertRejects(error, "LORASA_BUSY", /at most 2 pinned besides the agents' own.*--resident-adapters/);
+  }
+  assert.equal(engine.adapters().list().filter(({ pinned }) => pinned).length, 3);
+  assert.throws(() => engine.adapters().status("agent_0.e"), /LORASA_UNKNOWN_ADAPTER|adapter "agent_0.e"/);
+});
+
+test("a rollback gives the content before under a new number; a second one takes it back", async (context) => {
+  const engine = await openTiny(context, FACTORED);
+  const { rollback } = bound(engine);
+  await assertRejects(rollback("agent_0"), "LORASA_UNKNOWN_ADAPTER", /adapter agent_0, the version before 1/);
+  await push(engine, "agent_0", 70);
+  assert.equal(engine.adapters().status("agent_0").previousVersion, 1);
+  const contents = [0, 70, 0];
+  for (const [round, seed] of contents.entries()) {
+    const status = await rollback("agent_0");
+    assert.deepEqual([status.version, status.previousVersion], [round + 3, round + 2]);
+    check(engine, await ask(engine, "team.agent_0", OBS), "agent_0", round + 3, 0, seed);
+  }
+  await push(engine, "agent_0", 71);
+  await rollback("agent_0");
+  check(engine, await ask(engine, "team.agent_0", OBS), "agent_0", 7, 0, 0);
+});
+
+test("a rollback to files that are not those that were replaced changes nothing", async (context) => {
+  const store = temporaryFolder(context);
+  const engine = await openTiny(context, FACTORED, { adapterStore: store });
+  await push(engine, "agent_0", 70);
+  await push(engine, "agent_0", 71);
+  const other = adapterFiles(engine.policy.adapter(90));
+  writeFileSync(join(store, "team/agent_0/2", TENSORS_FILE), other.tensors);
+  await assertRejects(engine.adapters().rollback("agent_0"), "LORASA_UNAVAILABLE", /adapter agent_0/);
+  check(engine, await ask(engine, "team.agent_0", OBS), "agent_0", 3, 0, 71);
+});
+
+test("unloading waits for the requests that hold the adapter; those that come later find none", async (context) => {
+  const engine = await openTiny(context, FACTORED, { maxBatchRows: 2, queueDelayUs: UNTIL_FULL_US });
+  const { unload } = bound(engine);
+  const order: string[] = [];
+  const held = ask(engine, "team.agent_0", OBS).then((answer) => {
+    order.push("answered");
+    return answer;
+  });
+  await turns(2);
+  await assertRejects(unload("agent_0", false), "LORASA_BUSY", /expected one that no request holds.*ask with drain/);
+  const unloading = unload("agent_0", true).then((status) => {
+    order.push("unloaded");
+    return status;
+  });
+  await turns(5);
+  assert.deepEqual(order, []);
+  const unknown = /adapter "agent_0" of team: expected a loaded one/;
+  await assertRejects(ask(engine, "team.agent_0", OBS), "LORASA_UNKNOWN_ADAPTER", unknown);
+  await ask(engine, "team.agent_1", OBS);
+  check(engine, await held, "agent_0", 1, 0, 0);
+  assert.deepEqual([(await unloading).state, (await unloading).version], ["UNAVAILABLE", 1]);
+  assert.deepEqual(order, ["answered", "unloaded"]);
+});
+
+test("versions go on rising after an unload, and there is nothing to roll back to", async (context) => {
+  const engine = await openTiny(context, FACTORED);
+  const { unload, rollback } = bound(engine);
+  await push(engine, "agent_0", 70);
+  await unload("agent_0", true);
+  await assertRejects(rollback("agent_0"), "LORASA_UNKNOWN_ADAPTER", /agent_0/);
+  await assertRejects(unload("agent_0", true), "LORASA_UNKNOWN_ADAPTER", /agent_0/);
+  assert.deepEqual(
+    [(await push(engine, "agent_0", 71)).version, engine.adapters().status("agent_0").previousVersion],
+    [3, 0],
+  );
+  await assertRejects(rollback("agent_0"), "LORASA_UNKNOWN_ADAPTER", /the version before 3/);
+});
+
+test("a row may name any adapter; INT32 means an agent's own", async (context) => {
+  const engine = await openTiny(context, FACTORED);
+  await push(engine, "agent_0.blue", 40);
+  const rows = { obs: floats([3, 3], [...OBSERVATION, ...OBSERVATION, ...OBSERVATION]), agent: indices(0, 1, 0) };
+  const named = await ask(engine, "team", { ...rows, adapter: names("agent_0.blue", "agent_0.blue", "agent_1") });
+  const { policy } = engine;
+  const expected = [
+    ...expectedAction(policy, OBSERVATION, 0, 40),
+    ...expectedAction(policy, OBSERVATION, 1, 40),
+    ...expectedAction(policy, OBSERVATION, 0, 1),
+  ];
+  assertClose(named.outputs["action"]!, expected);
+  assert.deepEqual(named.versions, { "agent_0.blue": 1, agent_1: 1 });
+  const swapped = await ask(engine, "team", { ...rows, adapter: indices(1, 1, 0) });
+  assertClose(swapped.outputs["action"]!.slice(0, 2), expectedAction(policy, OBSERVATION, 0, 1));
+  assert.deepEqual(swapped.versions, { agent_1: 1, agent_0: 1 });
+  const own = await ask(engine, "team.agent_0", { ...OBS, adapter: names("agent_0.blue") }, { adapter_id: "agent_1" });
+  check(engine, own, "agent_0.blue", 1, 0, 40);
+});
+
+test("adapters of rows that are not one a row", async (context) => {
+  const engine = await openTiny(context, FACTORED);
+  const one = { ...OBS, agent: indices(0) };
+  const two = { ...one, adapter: names("agent_0", "agent_1") };
+  await assertRejects(ask(engine, "team", two), "LORASA_SHAPE", /input adapter: expected \[1\], received \[2\]/);
+  await assertRejects(ask(engine, "team", { ...TEAM, adapter: names("agent_0") }), "LORASA_SHAPE", /with agent \[B\]/);
+  const beyond = ask(engine, "team", { ...one, adapter: indices(2) });
+  await assertRejects(beyond, "LORASA_UNKNOWN_AGENT", /input adapter\[0\]: expected 0 to 1/);
+  const unknown = ask(engine, "team", { ...one, adapter: names("agent_0.none") });
+  await assertRejects(unknown, "LORASA_UNKNOWN_ADAPTER", /agent_0\.none/);
+  for (const id of ["", 5, true]) {
+    await assertRejects(ask(engine, "team.agent_0", OBS, { adapter_id: id }), "LORASA_REQUEST", /adapter_id/);
+  }
+});
+
+test("an adapter's own name is a model, as long as it is loaded", async (context) => {
+  const engine = await openTiny(context, FACTORED);
+  assert.throws(() => engine.service.endpoint("team.agent_0.blue"), /model "team.agent_0.blue"/);
+  await push(engine, "agent_0.blue", 40);
+  const answer = await ask(engine, "team.agent_0.blue", OBS);
+  check(engine, answer, "agent_0.blue", 1, 0, 40);
+  assert.equal(answer.model, "team.agent_0.blue");
+  const endpoint = engine.service.endpoint("team.agent_0.blue");
+  assert.deepEqual(endpoint.inputs, engine.service.endpoint("team.agent_0").inputs);
+  await engine.adapters().unload("agent_0.blue", true);
+  assert.throws(() => engine.service.endpoint("team.agent_0.blue"), /model "team.agent_0.blue"/);
+});
+
+for (const mode of ["merged", "stacked"] as const) {
+  test(`${mode}: adapters that are in the graphs cannot be chosen`, async (context) => {
+    const engine = await openTiny(context, { mode });
+    const refused = new RegExp(`expected a factored model, received a ${mode} one`);
+    await assertRejects(ask(engine, "team", TEAM, { adapter_id: "agent_0" }), "LORASA_ADAPTER", refused);
+    const rows = { ...OBS, agent: indices(0), adapter: names("agent_0") };
+    await assertRejects(ask(engine, "team", rows), "LORASA_ADAPTER", refused);
+    assert.throws(() => engine.adapters(), refused);
+    assert.throws(() => engine.service.endpoint("team.agent_0.blue"), /model "team.agent_0.blue"/);
+    assert.deepEqual((await ask(engine, "team", TEAM)).versions, {});
+  });
+}
+
+test("names with dots belong to the longest agent's name that they begin with", async (context) => {
+  const base = randomTeam({ observationSizes: [3, 3, 3] });
+  const names3 = ["red", "red.two", "blue"];
+  const team = { ...base, agents: base.agents.map((agent, at) => ({ ...agent, name: names3[at]! })) };
+  const repository = temporaryFolder(context);
+  exportTeam(team, { repository, mode: "factored", name: "my.team" });
+  const { service } = await openFolder(context, repository);
+  const adapters = service.adapters("my.team");
+  const { backboneSha256 } = service.endpoint("my.team").model.manifest;
+  const files = adapterFiles({ backboneSha256, layers: agentAdapter(team, 0) });
+  const owners = { "red.x": "red", "red.two.x": "red.two", "red.twox": "red", "red.two": "red.two", "blue.a.b": "blue" };
+  for (const [name, agent] of Object.entries(owners)) {
+    assert.equal((await adapters.load(name, { files, replace: true })).agent, agent, name);
+    const answer = await ask({ service }, `my.team.${name}`, OBS);
+    const own = await ask({ service }, `my.team.${agent}`, OBS, { adapter_id: name });
+    assert.deepEqual([answer.versions, answer.outputs], [own.versions, own.outputs], name);
+  }
+  for (const name of ["reds", "redx.two", "green.x", ".red", "red/x", "", "red.".repeat(60)]) {
+    const refused = /expected an agent of my\.team, or <agent>\.<variant>/;
+    await assertRejects(adapters.load(name, { files, replace: true }), "LORASA_UNKNOWN_AGENT", refused);
+  }
+});
+
+test("no more adapters than the bound, however they are asked for together; an unloaded one makes room", async (context) => {
+  const engine = await openTiny(context, FACTORED, { maxAdapters: 4 });
+  const pushes = ["a", "b", "c", "d"].map((variant) => push(engine, `agent_0.${variant}`, 1));
+  const settled = await Promise.allSettled(pushes);
+  assert.deepEqual(
+    settled.map(({ status }) => status),
+    ["fulfilled", "fulfilled", "rejected", "rejected"],
+  );
+  const refused = Promise.reject((settled[2] as PromiseRejectedResult).reason);
+  await assertRejects(refused, "LORASA_TOO_LARGE", /adapter agent_0\.c: expected at most 4 adapters.*--max-adapters/);
+  await push(engine, "agent_0.a", 2);
+  await engine.adapters().unload("agent_0.b", true);
+  assert.equal((await push(engine, "agent_0.c", 1)).version, 1);
+  await assertRejects(push(engine, "agent_0.d", 1), "LORASA_TOO_LARGE", /at most 4/);
+  assert.equal(engine.adapters().list().length, 4);
+});
+
+test("a load that is refused makes no room and takes none", async (context) => {
+  const engine = await openTiny(context, FACTORED, { maxAdapters: 3 });
+  await push(engine, "agent_0.a", 1);
+  await engine.adapters().unload("agent_0.a", true);
+  const broken = { config: "{", tensors: new Uint8Array() };
+  for (const name of ["agent_0.b", "agent_0.c"]) {
+    await assertRejects(engine.adapters().load(name, { files: broken, replace: true }), "LORASA_ADAPTER", /not JSON/);
+  }
+  assert.equal((await push(engine, "agent_0.a", 1)).version, 2, "the number of the unloaded one is kept");
+});
+
+test("whatever a load fails of, nothing changes: status, files and answers are as before", async (context) => {
+  const store = temporaryFolder(context);
+  const engine = await openTiny(context, FACTORED, { adapterStore: store, maxAdapters: 4, residentAdapters: 3 });
+  await push(engine, "agent_0", 70);
+  await push(engine, "agent_0", 71);
+  await push(engine, "agent_1.blue", 72, true);
+  await push(engine, "agent_1.red", 73);
+  const { policy } = engine;
+  const good = policy.adapter(9);
+  const [layer] = good.layers;
+  const files = adapterFiles(good);
+  const changed = (change: object): AdapterLoad["files"] =>
+    adapterFiles({ ...good, layers: [{ ...layer!, ...change }] });
+  const nan = Buffer.from(files.tensors);
+  nan.writeFloatLE(Number.NaN, nan.length - 4);
+  const faults: readonly (readonly [string, Partial<AdapterLoad>, string, RegExp])[] = [
+    ["agent_0", { replace: false }, "LORASA_EXISTS", /load_inplace true/],
+    ["agent_0", { sha256: "0".repeat(64) }, "LORASA_CHECKSUM", /SHA-256.*expected 0{64}, received [0-9a-f]{64}/],
+    ["agent_0", { files: adapterFiles(policy.adapter(9, "0".repeat(64))) }, "LORASA_ADAPTER", /backbone/],
+    ["agent_0", { files: changed({ name: "other" }) }, "LORASA_ADAPTER", /layer policy/],
+    ["agent_0", { files: changed({ scale: 3 }) }, "LORASA_ADAPTER", /scale/],
+    ["agent_0", { files: changed({ loraB: floatTensor([2, 2], [1, 1, 3e38, 1]) }) }, "LORASA_NOT_FINITE", /lora_B/],
+    ["agent_0", { files: { ...files, tensors: nan } }, "LORASA_NOT_FINITE", /./],
+    ["agent_0", { files: { ...files, tensors: files.tensors.subarray(0, 40) } }, "LORASA_FILE", /./],
+    ["agent_0", { files: { ...files, config: "[]" } }, "LORASA_ADAPTER", /./],
+    ["agent_1.red", { pin: true }, "LORASA_BUSY", /at most 1 pinned/],
+    ["agent_1.new", {}, "LORASA_TOO_LARGE", /at most 4 adapters/],
+    ["agent_7", {}, "LORASA_UNKNOWN_AGENT", /did you mean agent_/],
+  ];
+  const before = await snapshot(engine);
+  for (const [name, load, code, message] of faults) {
+    const loading = engine.adapters().load(name, { files, replace: true, ...load });
+    await assertRejects(loading, code as "LORASA_FILE", message);
+    const after = await snapshot(engine);
+    assert.deepEqual(after, before, `${name}: ${message}`);
+  }
+  renameSync(join(store, "team/agent_0/3"), join(store, "team/agent_0/kept"));
+  const blocked = join(store, "team/agent_0/4");
+  writeFileSync(blocked, "in the way");
+  await assertRejects(push(engine, "agent_0", 74), "LORASA_DISK", /storing adapter agent_0/);
+  assert.deepEqual(await snapshot(engine), before);
+});
+
+function bound(engine: TinyEngine) {
+  const adapters = engine.adapters();
+  return {
+    load: (name: string, seed: number, load: Partial<AdapterLoad> = {}): Promise<AdapterStatus> =>
+      adapters.load(name, { files: adapterFiles(engine.policy.adapter(seed)), replace: true, ...load }),
+    pin: (name: string, pinned: boolean) => adapters.pin(name, pinned),
+    unload: (name: string, drain: boolean) => adapters.unload(name, drain),
+    rollback: (name: string) => adapters.rollback(name),
+  };
+}
+
+/** `agent_0.blue` of seed 40, version 1, is loaded and not in memory. */
+async function evicted(...[context, options]: [Parameters<typeof openTiny>[0], object?]): Promise<TinyEngine> {
+  const engine = await openTiny(context, FACTORED, { residentAdapters: 3, ...options });
+  await push(engine, "agent_0.blue", 40);
+  await push(engine, "agent_0.red", 41);
+  await push(engine, "agent_0.green", 42);
+  await push(engine, "agent_0.grey", 43);
+  assert.equal(engine.adapters().status("agent_0.blue").resident, false);
+  return engine;
+}
+
+async function snapshot(engine: TinyEngine): Promise<unknown> {
+  const answers = [];
+  for (const name of ["team", "team.agent_0", "team.agent_1.blue", "team.agent_1.red"]) {
+    answers.push(await ask(engine, name, name === "team" ? TEAM : OBS));
+  }
+  const list = engine.adapters().list().map(({ lastUsedMs: _, resident: __, ...status }) => status);
+  return { answers, list };
+}
+
+function told({ events }: TinyEngine, kind: string): readonly string[] {
+  return events.adapters.filter((event) => event.kind === kind).map(({ adapter }) => adapter);
+}
+
+function residents(engine: TinyEngine): readonly string[] {
+  return engine
+    .adapters()
+    .list()
+    .filter(({ resident }) => resident)
+    .map(({ name }) => name);
+}
+
+/** The answer is one adapter's, of that version and of the numbers of that seed. */
+function check(
+  { policy }: TinyEngine,
+  { outputs, versions }: Answer,
+  adapter: string,
+  version: number,
+  agent: number,
+  seed: number,
+): void {
+  assert.deepEqual(versions, { [adapter]: version });
+  assertClose(outputs["action"]!, expectedAction(policy, OBSERVATION, agent, seed), {}, adapter);
+}
