@@ -140,6 +140,7 @@ class Server {
       requestTimeoutMs: this.#requestTimeoutMs,
       failed: context.failed,
     });
+    this.#metrics.watchConnections(() => connections.open);
     await listen(server, host, port);
     this.#connections = connections;
     this.#doors.push(() => connections.drain(this.#drainTimeoutMs));

@@ -31,7 +31,7 @@ const CAUSES: Readonly<Record<string, Cause>> = {
   ERR_TLS_CERT_ALTNAME_INVALID: ["a certificate of another name"],
 };
 
-/** Groups of codes by how they start. */
+/** Groups of codes by how they start; which of the last two it is depends on Node's version. */
 const FAMILIES: readonly (readonly [start: string, Cause])[] = [
   ["HPE_", ["an answer that is not HTTP", "an address of TLS starts with https://"]],
   ["ERR_SSL_", ["an answer that is not TLS", "an address without TLS starts with http://"]],

@@ -12,7 +12,7 @@ import { join } from "node:path";
 import { LorasaError, suggestion } from "../../src/base/errors.ts";
 import { CONFIG_FILE, TENSORS_FILE } from "../../src/checkpoint/peft.ts";
 import { type AdapterLayer, type ModelManifest, NAME_PATTERN } from "../../src/checkpoint/repository.ts";
-import { type AdapterFit, checkAdapterFiles } from "./adapter-intake.ts";
+import { type AdapterFit, type CheckedAdapter, checkAdapterFiles } from "./adapter-intake.ts";
 import type { AdapterStore } from "./adapter-store.ts";
 import type { AdapterEvent, EngineEvents } from "./events.ts";
 import type { ResidentAdapter } from "./resident-adapter.ts";
@@ -40,8 +40,8 @@ interface AdapterRecord {
   loadedAtMs: number;
   /** On the clock of `performance.now()`; 0 for never. */
   used: number;
-  /** The version before and its files. */
-  previous: { readonly version: number; readonly folder: string } | undefined;
+  /** The version before and its files; the checksum is empty when they were not read yet. */
+  previous: { readonly version: number; readonly folder: string; readonly sha256: string } | undefined;
   resident: ResidentAdapter | undefined;
   /** A read under way, shared by the requests that wait for it. */
   reading: Promise<ResidentAdapter> | undefined;
@@ -59,6 +59,8 @@ export class AdapterRegistry implements Adapters {
   readonly #shipped: Set<string>;
   /** Work on an adapter's versions that is under way, by name: one after the other. */
   readonly #locks = new Map<string, Promise<unknown>>();
+  /** Adapters between their check and their installation, and whether they will be pinned: they take room already. */
+  readonly #arriving = new Map<string, boolean>();
   readonly #residentLimit: number;
   readonly #drained = new Set<() => void>();
   readonly #agents: ReadonlyMap<string, number>;
@@ -93,12 +95,19 @@ export class AdapterRegistry implements Adapters {
   }
 
   /**
-   * Reads the agents' own adapters, those that there are, so that the first requests find them.
-   * @throws what checking a file throws.
+   * Reads the agents' own adapters, those that there are, so that the first requests find them. One that was pushed
+   * and cannot be used any more is a fault of it alone: another push mends it.
+   * @throws what checking a file throws, for those that the model ships.
    */
   async readOwn(): Promise<void> {
-    for (const { name } of this.#manifest.agents) {
-      if (this.has(name)) await this.get(name);
+    for (const { name } of this.#manifest.agents.filter((agent) => this.has(agent.name))) {
+      try {
+        await this.get(name);
+      } catch (error) {
+        if (this.#known(name).folder === join(this.#options.folder, name))
+          throw (error as Error).cause ?? error;
+        this.#options.events.fault(error);
+      }
     }
   }
 
@@ -117,9 +126,7 @@ export class AdapterRegistry implements Adapters {
     const record = this.#known(name);
     const { resident } = record;
     if (!resident) {
-      record.reading ??= this.#read(record).finally(() => {
-        record.reading = undefined;
-      });
+      record.reading ??= this.#startReading(record);
       return record.reading;
     }
     record.used = performance.now();
@@ -159,17 +166,18 @@ export class AdapterRegistry implements Adapters {
   }
 
   load(name: string, load: AdapterLoad): Promise<AdapterStatus> {
-    this.#checkName(name);
     return this.#locked(name, async () => {
+      this.#checkName(name);
       if (this.has(name) && !load.replace) throw loadedAlready(name);
-      this.#checkCount(name);
       const checked = checkAdapterFiles(name, load.files, this.#fit);
       if (load.sha256 !== undefined && load.sha256.toLowerCase() !== checked.sha256) {
         throw wrongChecksum(name, load.sha256, checked.sha256);
       }
       if (load.pin) this.#checkPins(name);
+      this.#checkCount(name);
       const kind = this.has(name) ? "replaced" : "loaded";
-      await this.#install(name, load.files, checked, kind);
+      this.#arriving.set(name, load.pin ?? false);
+      await this.#install(name, load.files, checked, kind).finally(() => this.#arriving.delete(name));
       if (load.pin) this.#known(name).pinned = true;
       return this.#status(name);
     });
@@ -183,13 +191,16 @@ export class AdapterRegistry implements Adapters {
       if (!drain && resident && resident.holders > 0) {
         throw busy(name, "one that no request holds", "one in use", "ask with drain to wait");
       }
+      const { reading } = record;
       this.#drop(record);
       record.unloaded = true;
       this.#tell("unloaded", record, 0);
+      // Requests that began with it need its files a moment longer.
+      await reading?.catch(() => {});
       if (resident) await this.#free(resident);
       // A durable store would bring it back with the next server.
-      await this.#options.store.remove(name, record.version);
       if (record.previous) await this.#options.store.remove(name, record.previous.version);
+      await this.#options.store.remove(name, record.version);
       record.previous = undefined;
       return this.#status(name);
     });
@@ -198,11 +209,15 @@ export class AdapterRegistry implements Adapters {
   pin(name: string, pinned: boolean): Promise<AdapterStatus> {
     return this.#locked(name, async () => {
       const record = this.#known(name);
-      if (pinned && !record.pinned) {
-        this.#checkPins(name);
-        await this.get(name);
-      }
+      if (pinned && !record.pinned) this.#checkPins(name);
+      const before = record.pinned;
       record.pinned = pinned;
+      try {
+        if (pinned) await this.get(name);
+      } catch (error) {
+        record.pinned = before;
+        throw error;
+      }
       return this.#status(name);
     });
   }
@@ -219,7 +234,7 @@ export class AdapterRegistry implements Adapters {
         });
       }
       const files = await readAdapterFolder(name, previous.folder);
-      await this.#install(name, files, checkAdapterFiles(name, files, this.#fit), "rolled back");
+      await this.#install(name, files, this.#checkAgain(name, files, previous.sha256), "rolled back");
       return this.#status(name);
     });
   }
@@ -233,7 +248,7 @@ export class AdapterRegistry implements Adapters {
   async #install(
     name: string,
     files: AdapterLoad["files"],
-    checked: { readonly values: Float32Array; readonly sha256: string },
+    checked: CheckedAdapter,
     kind: AdapterEvent["kind"],
   ): Promise<void> {
     const record =
@@ -243,8 +258,11 @@ export class AdapterRegistry implements Adapters {
     const started = performance.now();
     const { previous } = record;
     const replaced = record.version > 0 && !record.unloaded;
-    record.previous = replaced ? { version: record.version, folder: record.folder } : undefined;
+    const { folder: oldFolder, sha256 } = record;
+    record.previous = replaced ? { version: version - 1, folder: oldFolder, sha256 } : undefined;
     Object.assign(record, { version, folder, sha256: checked.sha256, bytes: files.tensors.length });
+    // Of the version before: those who ask from now on do not wait for it.
+    record.reading = undefined;
     record.unloaded = false;
     record.loadedAtMs = Date.now();
     this.#records.set(name, record);
@@ -255,11 +273,26 @@ export class AdapterRegistry implements Adapters {
     if (previous) await this.#options.store.remove(name, previous.version);
   }
 
+  #startReading(record: AdapterRecord): Promise<ResidentAdapter> {
+    const { version } = record;
+    const reading: Promise<ResidentAdapter> = this.#read(record)
+      .catch((error: unknown) => {
+        // Replaced so often meanwhile that its files are gone.
+        if (record.version !== version && !record.unloaded) return this.get(record.name);
+        throw error;
+      })
+      .finally(() => {
+        if (record.reading === reading) record.reading = undefined;
+      });
+    // Whoever asked may have failed of something else before it settles.
+    reading.catch(() => {});
+    return reading;
+  }
+
   async #read(record: AdapterRecord): Promise<ResidentAdapter> {
-    const { name, folder, version } = record;
+    const { name, folder, version, sha256 } = record;
     const files = await readAdapterFolder(name, folder);
-    const checked = checkAdapterFiles(name, files, this.#fit);
-    if (record.sha256 !== "" && checked.sha256 !== record.sha256) throw gone(name, "other contents");
+    const checked = this.#checkAgain(name, files, sha256);
     const adapter = { name, version, holders: 0, ...checked };
     // A push that came in between has made another the current one.
     if (record.version !== version || record.unloaded) return record.resident ?? adapter;
@@ -269,6 +302,21 @@ export class AdapterRegistry implements Adapters {
     this.#keep(record, adapter);
     this.#tell("read", record, 0);
     return adapter;
+  }
+
+  /**
+   * Checks files that were accepted once: that they do not fit any more is not the fault of who asks.
+   * @param expected SHA-256 of their tensors; empty when they were not read yet.
+   */
+  #checkAgain(name: string, files: AdapterLoad["files"], expected: string): CheckedAdapter {
+    let checked: CheckedAdapter;
+    try {
+      checked = checkAdapterFiles(name, files, this.#fit);
+    } catch (cause) {
+      throw gone(name, "other contents", cause);
+    }
+    if (expected === "" || checked.sha256 === expected) return checked;
+    throw gone(name, "other contents");
   }
 
   #keep(record: AdapterRecord, adapter: ResidentAdapter): void {
@@ -281,7 +329,10 @@ export class AdapterRegistry implements Adapters {
 
   /** Forgets the least recently used one that is not pinned; requests that hold it finish with it. */
   #evict(newest: AdapterRecord): void {
-    if (this.#team) for (const { name } of this.#team) this.#records.get(name)!.used = this.#teamUsed;
+    for (const { name } of this.#team ?? []) {
+      const record = this.#records.get(name)!;
+      record.used = Math.max(record.used, this.#teamUsed);
+    }
     let oldest = newest;
     for (const record of this.#records.values()) {
       if (!record.resident || record.pinned || record === newest) continue;
@@ -354,13 +405,19 @@ export class AdapterRegistry implements Adapters {
   #restore(name: string, versions: readonly number[]): void {
     const version = versions.at(-1);
     if (version === undefined || this.agentOf(name) < 0) return;
+    const { folder, store } = this.#options;
     const before = versions.at(-2);
-    const { store } = this.#options;
+    // The model's own is version 1 and stays in its folder.
+    const own =
+      version === 2 && this.#shipped.has(name) ? { version: 1, folder: join(folder, name) } : undefined;
+    const stored =
+      before === undefined ? undefined : { version: before, folder: store.folderOf(name, before) };
+    const previous = stored ?? own;
     this.#records.set(name, {
       ...this.#newRecord(name),
       version,
       folder: store.folderOf(name, version),
-      previous: before === undefined ? undefined : { version: before, folder: store.folderOf(name, before) },
+      previous: previous && { ...previous, sha256: "" },
     });
     this.#shipped.delete(name);
   }
@@ -421,7 +478,9 @@ export class AdapterRegistry implements Adapters {
 
   #checkCount(name: string): void {
     const { adapterLimit } = this.#options;
-    if (this.#records.has(name) || this.#shipped.has(name) || this.count < adapterLimit) return;
+    const isNew = (other: string): boolean => !this.#records.has(other) && !this.#shipped.has(other);
+    const arriving = [...this.#arriving.keys()].filter(isNew).length;
+    if (!isNew(name) || this.count + arriving < adapterLimit) return;
     if (this.#forgetUnloaded()) return;
     throw new LorasaError("LORASA_TOO_LARGE", {
       asked: `adapter ${name}`,
@@ -442,12 +501,13 @@ export class AdapterRegistry implements Adapters {
   /** Pinned variants leave room for each agent's own adapter. */
   #checkPins(name: string): void {
     if (this.#agents.has(name)) return;
-    let pins = 0;
-    for (const record of this.#records.values()) {
-      if (record.pinned && record.name !== name && !this.#agents.has(record.name)) pins += 1;
-    }
+    const arriving = [...this.#arriving].filter(([, pinned]) => pinned).map(([other]) => other);
+    const kept = [...this.#records.values()].filter(({ pinned }) => pinned).map((record) => record.name);
+    const others = new Set(
+      [...kept, ...arriving].filter((other) => other !== name && !this.#agents.has(other)),
+    );
     const most = this.#residentLimit - this.#agents.size;
-    if (pins < most) return;
+    if (others.size < most) return;
     throw new LorasaError("LORASA_BUSY", {
       asked: `pinning adapter ${name}`,
       expected: `at most ${most} pinned besides the agents' own`,
@@ -483,12 +543,13 @@ async function readAdapterFolder(name: string, folder: string): Promise<AdapterL
   }
 }
 
-function gone(name: string, received: string): LorasaError {
+function gone(name: string, received: string, cause?: unknown): LorasaError {
   return new LorasaError("LORASA_UNAVAILABLE", {
     asked: `adapter ${name}`,
     expected: "the files that it was loaded from",
     received,
     mend: "push it again",
+    cause,
   });
 }
 

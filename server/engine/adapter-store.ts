@@ -31,24 +31,19 @@ export class AdapterStore {
     this.#durable = folder !== undefined;
   }
 
-  /** Versions of each adapter that the folder holds, ascending; what an interrupted write left is removed. */
+  /**
+   * Versions of each adapter that the folder holds, ascending; what an interrupted write or removal left is removed.
+   * @throws LORASA_DISK when the folder cannot be read.
+   */
   versions(): Map<string, number[]> {
-    const found = new Map<string, number[]>();
     const folder = this.#folder;
-    if (folder === undefined || !existsSync(folder)) return found;
-    for (const name of readdirSync(folder).filter((entry) => NAME_PATTERN.test(entry))) {
-      const entries = readdirSync(join(folder, name));
-      for (const entry of entries.filter((other) => other.endsWith(TEMPORARY))) {
-        rmSync(join(folder, name, entry), { recursive: true, force: true });
-      }
-      const versions = entries.filter((entry) => VERSION_PATTERN.test(entry)).map(Number);
-      if (versions.length > 0)
-        found.set(
-          name,
-          versions.sort((a, b) => a - b),
-        );
+    if (folder === undefined || !existsSync(folder)) return new Map();
+    try {
+      const names = foldersIn(folder).filter((name) => NAME_PATTERN.test(name));
+      return new Map(names.map((name) => [name, findVersions(join(folder, name))]));
+    } catch (cause) {
+      throw diskError("reading the adapter store", cause);
     }
-    return found;
   }
 
   /** Folder of a version. */
@@ -62,23 +57,26 @@ export class AdapterStore {
    * @throws LORASA_DISK when it cannot be written; nothing of it is left then.
    */
   async write(name: string, version: number, files: AdapterFiles): Promise<string> {
-    const folder = this.folderOf(name, version);
-    this.#writes += 1;
-    // Nobody reads a temporary store after a crash: what is written there needs no second name.
-    const written = this.#durable ? `${folder}-${process.pid}-${this.#writes}${TEMPORARY}` : folder;
+    let written: string | undefined;
     try {
+      const folder = this.folderOf(name, version);
       await this.#makeFolder(dirname(folder));
-      await mkdir(written);
+      this.#writes += 1;
+      // Nobody reads a temporary store after a crash: what is written there needs no second name.
+      const target = this.#durable ? `${folder}-${process.pid}-${this.#writes}${TEMPORARY}` : folder;
+      await mkdir(target);
+      written = target;
       await this.#writeFile(join(written, CONFIG_FILE), Buffer.from(files.config));
       await this.#writeFile(join(written, TENSORS_FILE), files.tensors);
       if (this.#durable) {
+        await flushFolder(written);
         await rename(written, folder);
         await flushFolder(dirname(folder));
       }
       return folder;
     } catch (cause) {
-      this.#made.delete(dirname(folder));
-      await rm(written, { recursive: true, force: true }).catch(() => {});
+      this.#made.clear();
+      if (written) await rm(written, { recursive: true, force: true }).catch(() => {});
       throw diskError(`storing adapter ${name}`, cause);
     }
   }
@@ -114,6 +112,25 @@ export class AdapterStore {
       await file.close();
     }
   }
+}
+
+/** Of one adapter. A version without its tensors was being removed, or never was one. */
+function findVersions(folder: string): number[] {
+  const entries = foldersIn(folder);
+  const whole = entries.filter(
+    (entry) => VERSION_PATTERN.test(entry) && existsSync(join(folder, entry, TENSORS_FILE)),
+  );
+  for (const entry of entries) {
+    const left = entry.endsWith(TEMPORARY) || VERSION_PATTERN.test(entry);
+    if (left && !whole.includes(entry)) rmSync(join(folder, entry), { recursive: true, force: true });
+  }
+  return whole.map(Number).sort((a, b) => a - b);
+}
+
+function foldersIn(folder: string): string[] {
+  return readdirSync(folder, { withFileTypes: true })
+    .filter((entry) => entry.isDirectory())
+    .map(({ name }) => name);
 }
 
 /** A rename survives a power cut once its folder is flushed; some systems cannot open folders. */

@@ -33,7 +33,7 @@ export const loadAdapter: Action = async (request, response, context, { model, a
     root: context.adapterRoot(model),
     limitBytes: context.bodyLimitBytes,
   });
-  sendJson(response, adapterJson(await adapters.load(adapter, load)));
+  sendJson(response, adapterJson(await context.metrics.model(model).watchLoad(adapters.load(adapter, load))));
 };
 
 export const unloadAdapter: Action = async (request, response, { service }, { model, adapter }) => {

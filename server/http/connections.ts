@@ -70,6 +70,11 @@ export class Connections {
     return this.#requests;
   }
 
+  /** Connections that are open. */
+  get open(): number {
+    return this.#open;
+  }
+
   /**
    * Waits for the requests that have begun, listening on so that probes are answered; then lets nobody in, and ends
    * what is left. Once.

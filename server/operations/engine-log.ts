@@ -21,7 +21,11 @@ export function logEngine(metrics: EngineEvents, log: Pick<Log, "write" | "fault
       const event = EVENT_OF[kind];
       if (event) log.write(event, { model, adapter, version, sha256 });
     },
-    model: metrics.model,
+    model(told) {
+      metrics.model(told);
+      const { kind, model, seconds, bytes } = told;
+      log.write(`model_${kind}`, { model, ms: Math.round(seconds * 1000), bytes });
+    },
     fault(error) {
       metrics.fault(error);
       log.fault(error);

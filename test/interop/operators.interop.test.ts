@@ -12,6 +12,9 @@ import { pythonWith } from "./python-environment.ts";
 const TEXT = "text/plain;version=0.0.4";
 const OPEN_METRICS = "application/openmetrics-text;version=1.0.0";
 
+/** Prometheus' own checker; of the package that has the server. */
+const PROMTOOL = process.env["PROMTOOL"] ?? "promtool";
+
 /** Reads metrics with Prometheus' client for Python; prints the type and number of samples of each family. */
 const PARSE = `
 import json, sys
@@ -47,18 +50,18 @@ for (const [format, accept] of [
       const [type, samples] = families[counter ? name.replace(/_total$/, "") : name] ?? [];
       const unnamed = format === "openmetrics" && counter && !name.endsWith("_total");
       assert.equal(type, unnamed ? "unknown" : kind, name);
-      // A counter by code has no line before the first of that code.
-      assert.ok((samples ?? 0) > 0 || name === "lorasa_connections", `${name} has no sample`);
+      // Where nothing counts connections there is no number of them.
+      assert.ok((samples ?? 0) > 0, `${name} has no sample`);
     }
     assert.ok("process_resident_memory_bytes" in families);
   });
 }
 
 test("promtool finds nothing to correct but names that are others'", async (context) => {
-  if (spawnSync("promtool", ["--version"]).error) return context.skip("promtool is not installed");
+  if (spawnSync(PROMTOOL, ["--version"]).error) return context.skip("promtool is not installed");
   const path = await save(context, "metrics", "/metrics", TEXT);
   const input = readFileSync(path, "utf8");
-  const { stdout, stderr } = spawnSync("promtool", ["check", "metrics"], { input, encoding: "utf8" });
+  const { stdout, stderr } = spawnSync(PROMTOOL, ["check", "metrics"], { input, encoding: "utf8" });
   const remarks = `${stdout}${stderr}`
     .split("\n")
     .filter((line) => line.startsWith("lorasa_") || /error/i.test(line));
@@ -66,7 +69,7 @@ test("promtool finds nothing to correct but names that are others'", async (cont
 });
 
 test("promtool reads every expression of the dashboard", (context) => {
-  if (spawnSync("promtool", ["--version"]).error) return context.skip("promtool is not installed");
+  if (spawnSync(PROMTOOL, ["--version"]).error) return context.skip("promtool is not installed");
   const dashboard = readFileSync(join(import.meta.dirname, "../../docs/grafana/lorasa.json"), "utf8");
   const expressions = [...dashboard.matchAll(/"expr": ("(?:[^"\\]|\\.)*")/g)].map(([, text = ""]) => {
     return String(JSON.parse(text)).replaceAll("$__rate_interval", "5m");
@@ -76,7 +79,7 @@ test("promtool reads every expression of the dashboard", (context) => {
   const rules = expressions.map((expr, at) => ({ record: `panel:${at}`, expr }));
   const path = join(temporaryFolder(context), "rules.yml");
   writeFileSync(path, JSON.stringify({ groups: [{ name: "dashboard", rules }] }));
-  run("promtool", ["check", "rules", path]);
+  run(PROMTOOL, ["check", "rules", path]);
 });
 
 test("openapi-spec-validator accepts the API's description", async (context) => {

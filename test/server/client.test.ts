@@ -11,13 +11,22 @@ const TOKEN = "a token for tests";
 const OBS = floatTensor([1, 2], [0.5, -1]);
 const ADAPTER = { name: "agent_0", version: "3", state: "READY", reason: "" };
 
-/** A reply of the protocol with `action` as one binary row. */
+/** A reply of the protocol with two outputs as bytes. */
 const answerAction: FakeAnswer = (_request, response) => {
-  const outputs = [{ name: "action", datatype: "FP32", shape: [1, 1], parameters: { binary_data_size: 4 } }];
+  const outputs = [
+    { name: "action", datatype: "FP32", shape: [1, 1], parameters: { binary_data_size: 4 } },
+    { name: "value", datatype: "INT32", shape: [2], parameters: { binary_data_size: 8 } },
+  ];
   const parameters = { adapter_versions: "agent_0=3,agent_1.blue=7" };
   const json = JSON.stringify({ model_name: "team", model_version: "2", parameters, outputs });
   response.setHeader("Inference-Header-Content-Length", json.length);
-  response.end(Buffer.concat([Buffer.from(json), Buffer.from(Float32Array.of(0.25).buffer)]));
+  response.end(
+    Buffer.concat([
+      Buffer.from(json),
+      Buffer.from(Float32Array.of(0.25).buffer),
+      Buffer.from(Int32Array.of(7, -8).buffer),
+    ]),
+  );
 };
 
 test("tensors and options of inference go as the protocol has them, and the reply comes back as tensors", async (context) => {
@@ -50,7 +59,10 @@ test("tensors and options of inference go as the protocol has them, and the repl
   });
   assert.deepEqual(body.subarray(jsonLength), Buffer.from(OBS.data.buffer));
   assert.deepEqual(answer, {
-    outputs: { action: floatTensor([1, 1], [0.25]) },
+    outputs: {
+      action: floatTensor([1, 1], [0.25]),
+      value: { dtype: "int32", dims: [2], data: Int32Array.of(7, -8) },
+    },
     adapterVersions: { agent_0: 3, "agent_1.blue": 7 },
     modelVersion: "2",
   });

@@ -72,6 +72,7 @@ test("labels in expressions are those that the metrics have", () => {
 
 test("every metric is selected by instance, and by model where it has one", () => {
   for (const expression of EXPRESSIONS) {
+    assert.equal(metricNames(expression).length, expression.match(/\w\{/g)?.length, expression);
     for (const [, name = "", selector = ""] of expression.matchAll(/([a-z]\w+)\{([^}]*)\}/g)) {
       assert.match(selector, /instance=~"\$instance"/, expression);
       // Triton's names are agents' too, which the variable does not list.

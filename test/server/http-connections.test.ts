@@ -49,6 +49,7 @@ test("a client that never reads its reply is let go", { timeout: 20_000 }, async
   socket.on("data", (chunk) => {
     bytes += chunk.length;
   });
+  socket.resume();
   await closed(socket);
   assert.ok(bytes < reply.length, "it was sent to its end");
 });

@@ -65,6 +65,7 @@ test("a flood of bad requests is ten lines a code in ten seconds, and one that s
   log.requestFailed(FAILURE);
   context.mock.timers.tick(10_000);
   assert.equal(lines.length, 13, "a window without a flood says nothing of one");
+  assert.equal(parse(lines[12]!)["event"], "request_failed");
 });
 
 test("closing tells what was left out", () => {

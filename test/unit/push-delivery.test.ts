@@ -165,6 +165,7 @@ test("a thread that cannot start, or ends, is a failed push and not a crash; the
   for (const _ of [1, 2]) {
     const outcome = await sender.send(teamPush());
     assert.equal(outcome.kind, "rejected");
+    assert.match(outcome.kind === "rejected" ? outcome.problem : "", /expected an address such as/);
   }
 });
 

@@ -21,15 +21,19 @@ export interface Sender {
 export function threadSender(target: PushTarget): Sender {
   let worker: Worker | undefined;
   let settle: (outcome: PushOutcome) => void = () => {};
-  const ended = (problem: string): void => {
-    worker = undefined;
-    settle({ kind: "rejected", problem });
-  };
-  const start = (): Worker =>
-    startWorker(import.meta.url, "./push-worker", target)
+  const start = (): Worker => {
+    const own = startWorker(import.meta.url, "./push-worker", target);
+    // A thread that fails also exits: by then the next push may have another.
+    const ended = (problem: string): void => {
+      if (worker !== own) return;
+      worker = undefined;
+      settle({ kind: "rejected", problem });
+    };
+    return own
       .on("message", (outcome: PushOutcome) => settle(outcome))
       .on("error", (error) => ended(error.message))
       .on("exit", () => ended("the thread that sends adapters has ended"));
+  };
   return {
     send: (push) =>
       new Promise((resolve) => {

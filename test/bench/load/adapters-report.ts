@@ -11,8 +11,10 @@ export interface Memory {
 }
 
 export interface AdaptersRound {
-  /** Every adapter known and none read; as many as may be in memory; after as many others took their places. */
-  readonly memory: Readonly<Record<"known" | "full" | "after", Memory>>;
+  /** What V8 holds of all adapters by name, none of them read, more than a server without them. */
+  readonly knownBytes: number;
+  /** As many adapters as may be in memory; after as many others took their places. */
+  readonly memory: Readonly<Record<"full" | "after", Memory>>;
   readonly cold: LatencySummary;
   readonly warm: LatencySummary;
   readonly merged: readonly MergedResult[];
@@ -37,6 +39,7 @@ export function memoryTable(rounds: readonly AdaptersRound[], counts: Counts): s
     const used = median(rounds.map(({ memory }) => memory[state].used));
     return [what, ...sizes(resident), (used / MEBIBYTE).toFixed(1), each(resident, count), ""];
   };
+  const known = median(rounds.map(({ knownBytes }) => knownBytes));
   const merged = counts.merged.map((count, at) => {
     const bytes = rounds.map((round) => round.merged[at]!.bytes);
     const seconds = median(rounds.map((round) => round.merged[at]!.createSeconds));
@@ -44,7 +47,7 @@ export function memoryTable(rounds: readonly AdaptersRound[], counts: Counts): s
   });
   return [
     ["", "resident MiB", "lowest to highest", "held by V8 MiB", "each KiB", "created in s"],
-    held(`${counts.adapters} adapters known, none read`, "known", counts.adapters),
+    [`${counts.adapters} adapters known, none read`, "", "", (known / MEBIBYTE).toFixed(1), "", ""],
     held(`${counts.resident} of them in memory`, "full", counts.resident),
     held("after as many others", "after", counts.resident),
     ...merged,

@@ -5,8 +5,9 @@ import type { Latencies } from "./latencies.ts";
 export interface ClosedLoop {
   readonly port: number;
   readonly connections: number;
-  readonly durationMs: number;
-  /** Most requests of a connection, when it ends before the time does. */
+  /** Ends with whichever of the two comes first; one at least is given. */
+  readonly durationMs?: number;
+  /** Requests of each connection. */
   readonly count?: number;
   /** Bytes of the n-th request of a connection. */
   request(connection: number, n: number): Buffer;
@@ -20,7 +21,7 @@ export interface ClosedLoop {
  */
 export async function runClosedLoop(loop: ClosedLoop, latencies: Latencies): Promise<number> {
   const started = performance.now();
-  const end = started + loop.durationMs;
+  const end = started + (loop.durationMs ?? Number.POSITIVE_INFINITY);
   await Promise.all(Array.from({ length: loop.connections }, (_, at) => drive(loop, at, end, latencies)));
   return (performance.now() - started) / 1000;
 }

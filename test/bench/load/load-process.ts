@@ -9,7 +9,9 @@ export interface ClosedOrder {
   readonly port: number;
   readonly request: Uint8Array;
   readonly connections: number;
-  readonly durationMs: number;
+  /** Ends with whichever of the two comes first. */
+  readonly durationMs?: number;
+  readonly count?: number;
 }
 
 export interface LoadResult extends LatencySummary {
@@ -47,7 +49,6 @@ const answers = {
       port,
       connections: 1,
       count: requests.length,
-      durationMs: Number.POSITIVE_INFINITY,
       request: (_: number, n: number) => Buffer.from(requests[n]!),
       check: (reply: RawReply, _: number, n: number) => {
         checkAction(reply, actions, n * (actions.length / requests.length), actions.length / requests.length);

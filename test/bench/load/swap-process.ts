@@ -29,6 +29,12 @@ export interface PacedResult extends LatencySummary, OpenResult {
   readonly swaps: LatencySummary;
 }
 
+export interface Highest {
+  readonly requestsPerSecond: number;
+  /** Processor time of the load over wall time: near 1 the load is what bounds the rate. */
+  readonly cpuShare: number;
+}
+
 interface State {
   readonly setup: SwapSetup;
   readonly requests: readonly Buffer[];
@@ -54,11 +60,12 @@ const answers = {
       sentAfter: [],
     };
   },
-  /** Requests a second at full speed, every reply checked. */
-  async highest(order: { connections: number; durationMs: number }): Promise<number> {
+  /** Full speed, every reply checked. @throws Error at the first that is wrong. */
+  async highest(order: { connections: number; durationMs: number }): Promise<Highest> {
     const { setup, requests, rows, versions } = state!;
     const check = new ReplyCheck(setup.table, versions);
     latencies.clear();
+    const before = process.cpuUsage();
     const seconds = await runClosedLoop(
       {
         ...order,
@@ -70,7 +77,8 @@ const answers = {
       latencies,
     );
     if (check.wrong.first !== "") throw new Error(check.wrong.first);
-    return latencies.count / seconds;
+    const { user, system } = process.cpuUsage(before);
+    return { requestsPerSecond: latencies.count / seconds, cpuShare: (user + system) / 1e6 / seconds };
   },
   async paced({ swapEveryMs, ...order }: PacedOrder): Promise<PacedResult> {
     const { setup, requests, rows, versions, sentAfter } = state!;
