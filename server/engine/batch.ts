@@ -182,7 +182,11 @@ export function hasOneAdapterAnAgent(batch: readonly PolicyRows[]): boolean {
   // The usual case: every request was given the same array.
   if (first?.kind === "own" && batch.every(({ adapters }) => isOwn(adapters, first.byAgent))) return true;
   const seen: (ResidentAdapter | undefined)[] = [];
-  return batch.every((rows) => eachAdapter(rows, (agent, adapter) => (seen[agent] ??= adapter) === adapter));
+  const isFirst = (agent: number, adapter: ResidentAdapter): boolean => {
+    seen[agent] ??= adapter;
+    return seen[agent] === adapter;
+  };
+  return batch.every((rows) => eachAdapter(rows, isFirst));
 }
 
 function isOwn(adapters: RowAdapters | undefined, byAgent: readonly unknown[]): boolean {

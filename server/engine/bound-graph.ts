@@ -26,11 +26,10 @@ export interface GraphForm {
   readonly fixed: readonly string[];
 }
 
-/** Where a graph came from, so that another thread can load it too. */
+/** What a graph was loaded from, so that another thread can load it too, whatever became of its file. */
 export interface GraphFile {
-  readonly path: string;
   readonly sha256: string;
-  readonly bytes: number;
+  readonly bytes: Uint8Array;
 }
 
 /** Inputs that stay the same from run to run. Another object means other tensors: bindings are then made anew. */

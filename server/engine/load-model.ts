@@ -85,7 +85,7 @@ async function openGraphs(
   ): Promise<BoundGraph> => {
     await nextTurn();
     const form = { what: `${manifest.name}, ${role} graph`, leading, sizes, fixed };
-    const graph = openGraph(form, join(folder, path ?? ""), graphBytes(form.what, path, files), options);
+    const graph = openGraph(form, graphBytes(form.what, path, files), options);
     opened.push(graph);
     return graph;
   };
@@ -118,15 +118,10 @@ function openRegistry(manifest: ModelManifest, folder: string, options: LoadOpti
   });
 }
 
-function openGraph(
-  form: GraphForm,
-  path: string,
-  bytes: Buffer,
-  { runtime, threads }: LoadOptions,
-): BoundGraph {
+function openGraph(form: GraphForm, bytes: Buffer, { runtime, threads }: LoadOptions): BoundGraph {
   const session = runtime.createSession(bytes, { threads, untrusted: true });
   try {
-    return new BoundGraph(session, form, { path, sha256: sha256(bytes), bytes: bytes.length });
+    return new BoundGraph(session, form, { sha256: sha256(bytes), bytes });
   } catch (error) {
     session.dispose();
     throw error;

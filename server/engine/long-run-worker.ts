@@ -1,26 +1,27 @@
-/** The thread of `long-runs.ts`: keeps a session for each graph file and runs what it is sent, one after the other. */
+/** The thread of `long-runs.ts`: keeps a session for each graph and runs what it is sent, one after the other. */
 import { parentPort, workerData } from "node:worker_threads";
-import { LorasaError } from "../../src/base/errors.ts";
-import { readFile, sha256 } from "../../src/base/files.ts";
 import type { HostTensor } from "../../src/base/tensor.ts";
 import { createRuntime } from "../../src/runtime/onnxruntime.ts";
 import type { Session } from "../../src/runtime/session.ts";
-import type { GraphFile } from "./bound-graph.ts";
 import type { LongRunReply, LongRunRequest, LongRunSettings } from "./long-runs.ts";
+
+type Run = Extract<LongRunRequest, { kind: "run" }>;
 
 // Given by `LongRuns`.
 const { device, threads } = workerData as LongRunSettings;
 const runtime = createRuntime(device);
-const sessions = new Map<string, { readonly session: Session; readonly sha256: string }>();
+/** By SHA-256 of the graph's file: the bytes until its first run, then the session. */
+const graphs = new Map<string, Uint8Array | Session>();
 
 parentPort?.on("message", (request: LongRunRequest) => {
-  if (request.kind === "forget") forget(request.path);
+  if (request.kind === "load") graphs.set(request.sha256, request.bytes);
+  else if (request.kind === "forget") forget(request.sha256);
   else parentPort?.postMessage(run(request));
 });
 
-function run({ id, file, feeds }: Extract<LongRunRequest, { kind: "run" }>): LongRunReply {
+function run({ id, sha256, feeds }: Run): LongRunReply {
   try {
-    const session = open(file);
+    const session = open(sha256);
     const started = performance.now();
     // Outputs are on the host: none was asked to stay on a device.
     const outputs = session.run(feeds) as Record<string, HostTensor>;
@@ -30,20 +31,17 @@ function run({ id, file, feeds }: Extract<LongRunRequest, { kind: "run" }>): Lon
   }
 }
 
-function open(file: GraphFile): Session {
-  const known = sessions.get(file.path);
-  if (known?.sha256 === file.sha256) return known.session;
-  forget(file.path);
-  const bytes = readFile(file.path, "graph");
-  if (sha256(bytes) !== file.sha256) {
-    throw new LorasaError("LORASA_CHECKSUM", { asked: "the graph's file", received: "other contents" });
-  }
-  const session = runtime.createSession(bytes, { threads, untrusted: true });
-  sessions.set(file.path, { session, sha256: file.sha256 });
+function open(sha256: string): Session {
+  // `LongRuns` sends a graph before its first run.
+  const known = graphs.get(sha256)!;
+  if (!(known instanceof Uint8Array)) return known;
+  const session = runtime.createSession(known, { threads, untrusted: true });
+  graphs.set(sha256, session);
   return session;
 }
 
-function forget(path: string): void {
-  sessions.get(path)?.session.dispose();
-  sessions.delete(path);
+function forget(sha256: string): void {
+  const known = graphs.get(sha256);
+  if (known && !(known instanceof Uint8Array)) known.dispose();
+  graphs.delete(sha256);
 }

@@ -9,15 +9,16 @@ import type { GraphFile } from "./bound-graph.ts";
 import type { RowBlock } from "./placement.ts";
 import type { BatchTimes } from "./statistics.ts";
 
-/** What the worker is asked: run a graph, or forget those of a file. */
+/** What the worker is asked of the graph whose file has a SHA-256: load it, run it, or forget it. */
 export type LongRunRequest =
   | {
       readonly kind: "run";
       readonly id: number;
-      readonly file: GraphFile;
+      readonly sha256: string;
       readonly feeds: Readonly<Record<string, HostTensor>>;
     }
-  | { readonly kind: "forget"; readonly path: string };
+  | { readonly kind: "load"; readonly sha256: string; readonly bytes: Uint8Array }
+  | { readonly kind: "forget"; readonly sha256: string };
 
 export type LongRunReply =
   | {
@@ -42,6 +43,8 @@ export class LongRuns {
   readonly #settings: LongRunSettings;
   readonly #waiting = new Map<number, Waiting>();
   #worker: Worker | undefined;
+  /** SHA-256 of the graphs that the worker has. */
+  readonly #sent = new Set<string>();
   #lastId = 0;
 
   constructor(settings: LongRunSettings) {
@@ -67,9 +70,10 @@ export class LongRuns {
     return { input, infer, output };
   }
 
-  /** Frees the sessions of a graph's file. */
-  forget(path: string): void {
-    this.#worker?.postMessage({ kind: "forget", path } satisfies LongRunRequest);
+  /** Frees the session of a graph; another model's run of the same one loads it again. */
+  forget(sha256: string): void {
+    if (this.#sent.delete(sha256))
+      this.#worker?.postMessage({ kind: "forget", sha256 } satisfies LongRunRequest);
   }
 
   async close(): Promise<void> {
@@ -79,17 +83,21 @@ export class LongRuns {
     this.#failAll(ended());
   }
 
-  #ask(file: GraphFile, feeds: Readonly<Record<string, HostTensor>>) {
+  #ask({ sha256, bytes }: GraphFile, feeds: Readonly<Record<string, HostTensor>>) {
     this.#worker ??= this.#start();
+    if (!this.#sent.has(sha256))
+      this.#worker.postMessage({ kind: "load", sha256, bytes } satisfies LongRunRequest);
+    this.#sent.add(sha256);
     this.#lastId += 1;
     const id = this.#lastId;
     return new Promise<Extract<LongRunReply, { outputs: unknown }>>((resolve, reject) => {
       this.#waiting.set(id, { resolve, reject });
-      this.#worker?.postMessage({ kind: "run", id, file, feeds } satisfies LongRunRequest);
+      this.#worker?.postMessage({ kind: "run", id, sha256, feeds } satisfies LongRunRequest);
     });
   }
 
   #start(): Worker {
+    this.#sent.clear();
     const worker = startWorker(import.meta.url, "./long-run-worker", this.#settings);
     worker.unref();
     worker.on("message", (reply: LongRunReply) => this.#receive(reply));

@@ -123,11 +123,12 @@ export class PolicyModel {
   get bytes(): number {
     const registry = this.registry;
     const adapters = registry ? registry.residentCount * registry.adapterBytes : 0;
-    return this.#allGraphs.reduce((sum, { file }) => sum + file.bytes, this.bankBytes + adapters);
+    return this.#allGraphs.reduce((sum, { file }) => sum + file.bytes.length, this.bankBytes + adapters);
   }
 
-  get graphPaths(): readonly string[] {
-    return this.#allGraphs.map(({ file }) => file.path);
+  /** SHA-256 of the graphs' files. */
+  get graphKeys(): readonly string[] {
+    return this.#allGraphs.map(({ file }) => file.sha256);
   }
 
   /** Whether the policy keeps a state between steps. */

@@ -207,7 +207,7 @@ export class ModelRepository {
   #free({ model }: LoadedModel): void {
     const { name } = model.manifest;
     model.dispose();
-    for (const path of model.graphPaths) this.#options.scheduler.longRuns.forget(path);
+    for (const key of model.graphKeys) this.#options.scheduler.longRuns.forget(key);
     this.#options.events.model({ kind: "unloaded", model: name, seconds: 0, bytes: model.bytes });
   }
 

@@ -38,7 +38,8 @@ const ID_LIMIT_CHARACTERS = 256;
 export function sequenceOf(parameters: Readonly<Record<string, ParameterValue>>): SequenceCall | undefined {
   const id = parameters["sequence_id"];
   if (id === undefined || id === 0 || id === "" || id === "0") return undefined;
-  const whole = typeof id === "number" && Number.isInteger(id) && id >= 0;
+  // Beyond 2^53 JSON has already rounded the number, and two sequences would become one.
+  const whole = typeof id === "number" && Number.isSafeInteger(id) && id >= 0;
   if (!whole && (typeof id !== "string" || id.length > ID_LIMIT_CHARACTERS)) {
     throw sequenceError("sequence_id", "a whole number or a string", `${id}`.slice(0, 40));
   }

@@ -61,6 +61,9 @@ interface RequestParts {
 /** Most entries of a `parameters` map, and of each list of tensors. */
 const ENTRY_LIMIT = TENSOR_LIMIT;
 
+/** Asks models of many answers to say which is the last; C++ clients set it in every request. Here each is the last. */
+const EMPTY_FINAL_RESPONSE = "triton_enable_empty_final_response";
+
 const NO_BYTES = Buffer.alloc(0);
 
 const REQUEST_ID = tagOf(3, WIRE.delimited);
@@ -80,7 +83,7 @@ const PARAMETER = {
  */
 export function readInferRequest(bytes: Buffer): AddressedRequest {
   const parts = readParts(bytes);
-  const parameters = toParameters(parts.parameters);
+  const parameters = toParameters(parts.parameters.filter(([name]) => name !== EMPTY_FINAL_RESPONSE));
   refuseParameters(parameters);
   const outputs = parseOutputs(parts.outputs.map(toOutput), true);
   return {

@@ -93,8 +93,14 @@ async function infer({ service }: Door, call: Call): Promise<Buffer> {
   return writeInferResponse(request.id, result);
 }
 
+/** A model that is not there is not ready: an answer, not an error. */
 function modelReady(door: Door, request: Fields): object {
-  findModel(door, request);
+  try {
+    findModel(door, request);
+  } catch (error) {
+    if (error instanceof LorasaError && error.code === "LORASA_UNKNOWN_MODEL") return { ready: false };
+    throw error;
+  }
   return { ready: door.isReady() };
 }
 

@@ -51,7 +51,7 @@ function readFlag(parameters: Parameters, name: string): boolean {
 
 function readDigest(value: ParameterValue | undefined): { readonly sha256?: string } {
   if (value === undefined) return {};
-  if (typeof value === "string" && /^[0-9a-f]{64}$/i.test(value)) return { sha256: value.toLowerCase() };
+  if (typeof value === "string" && /^[0-9a-f]{64}$/i.test(value)) return { sha256: value };
   throw uploadError("sha256", "64 hex digits", `${value}`.slice(0, 80));
 }
 

@@ -35,7 +35,7 @@ function readChunks(request: IncomingMessage, limitBytes: number): Promise<Buffe
       else if (chunks.push(chunk) > CHUNK_LIMIT) stop(tooManyChunks());
     });
     request.on("end", () => resolve(chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, bytes)));
-    request.on("error", () => reject(cutOff()));
+    // Also after an error: Node emits none where nobody listens for it.
     request.on("close", () => {
       if (!request.readableEnded) reject(cutOff());
     });

@@ -37,7 +37,7 @@ export function createGate({ inferToken, manageToken }: GateTokens): Authorize {
 }
 
 function bearer(authorization: string | undefined): string | undefined {
-  return /^bearer +(.*)$/i.exec(authorization ?? "")?.[1];
+  return /^bearer +(.+)$/i.exec(authorization ?? "")?.[1];
 }
 
 function digestOf(token: string): Buffer {

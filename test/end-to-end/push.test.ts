@@ -11,6 +11,7 @@ import { after, before, test } from "node:test";
 import { exportTeam } from "../../exporters/export-team.ts";
 import { type RunningServer, startServer } from "../../server/app.ts";
 import { type InferAnswer, ServerClient } from "../../server/client.ts";
+import { sha256 } from "../../src/base/files.ts";
 import { Random } from "../../src/base/random.ts";
 import { floatTensor } from "../../src/base/tensor.ts";
 import { createRuntime } from "../../src/runtime/onnxruntime.ts";
@@ -136,6 +137,10 @@ test("what is served at the end is what was trained, and training is the same wi
   const listed = await client.listAdapters("team");
   const versions = Object.fromEntries(listed.map(({ name, version }) => [name, version]));
   assert.deepEqual(push["versions"], versions);
+  for (const { name, sha256: served } of listed) {
+    const file = join(pushed.checkpoint, "adapters", name, "adapter_model.safetensors");
+    assert.equal(served, sha256(readFileSync(file)), name);
+  }
   // The first iteration with adapters, three multiples of 80 and the end; those that came too quickly gave way.
   assert.equal((push["pushed"] as number) + (push["superseded"] as number), 4);
   assert.deepEqual(
@@ -214,10 +219,13 @@ test("lorasa adapter pushes a whole checkpoint, or nothing of it", async () => {
     pushed.map(({ name, version }) => [name, version]),
     AGENTS.map((name) => [name, `${before + 1}`]),
   );
-  await assert.rejects(
-    lorasa("adapter", "push", join(folder, "other", "checkpoint"), ...flags),
-    /LORASA_ADAPTER/,
-  );
+  // One that fits, and one of another backbone.
+  const mixed = join(folder, "mixed");
+  cpSync(join(fits, "adapters", "agent_0"), join(mixed, "agent_0"), { recursive: true });
+  cpSync(join(folder, "other", "checkpoint", "adapters", "agent_1"), join(mixed, "agent_1"), {
+    recursive: true,
+  });
+  await assert.rejects(lorasa("adapter", "push", mixed, ...flags), /adapter agent_1: .*\[LORASA_ADAPTER\]/);
   await assert.rejects(
     lorasa("adapter", "push", "agent_7", join(fits, "adapters", "agent_0"), ...flags),
     /agent_7/,

@@ -60,7 +60,13 @@ export async function openTiny(
   const repository = temporaryFolder(context);
   writeTinyRepository(repository, all);
   const { service, events } = await openFolder(context, repository, options);
-  return { service, events, repository, policy: new TinyPolicy(all[0]!), adapters: () => service.adapters("team") };
+  return {
+    service,
+    events,
+    repository,
+    policy: new TinyPolicy(all[0]!),
+    adapters: () => service.adapters("team"),
+  };
 }
 
 /** The same for a repository that is there. */
@@ -119,7 +125,9 @@ export async function ask(
 ): Promise<Answer> {
   const request = inferRequest(inputs, parameters);
   const result = await service.infer(service.endpoint(model), request, call);
-  const outputs = result.outputs.map(({ tensor }) => [tensor.name, Array.from(numbersOf(tensor), Number)] as const);
+  const outputs = result.outputs.map(
+    ({ tensor }) => [tensor.name, Array.from(numbersOf(tensor), Number)] as const,
+  );
   return {
     model: result.modelName,
     outputs: Object.fromEntries(outputs),
@@ -150,7 +158,12 @@ export function adapterFiles(adapter: Adapter): AdapterFiles {
 }
 
 /** Loads or replaces an adapter of seeded numbers. */
-export function push({ adapters, policy }: Pick<TinyEngine, "adapters" | "policy">, name: string, seed: number, pin = false) {
+export function push(
+  { adapters, policy }: Pick<TinyEngine, "adapters" | "policy">,
+  name: string,
+  seed: number,
+  pin = false,
+) {
   return adapters().load(name, { files: adapterFiles(policy.adapter(seed)), replace: true, pin });
 }
 
@@ -178,7 +191,11 @@ export async function turns(count: number): Promise<void> {
 }
 
 /** Asserts that a promise is rejected with the code and one line that matches. */
-export async function assertRejects(promise: Promise<unknown>, code: ErrorCode, message: RegExp): Promise<void> {
+export async function assertRejects(
+  promise: Promise<unknown>,
+  code: ErrorCode,
+  message: RegExp,
+): Promise<void> {
   await assert.rejects(promise, (error: unknown) => {
     assert.ok(error instanceof LorasaError, `expected ${code}, got ${error}`);
     assert.equal(error.code, code, error.message);

@@ -25,7 +25,7 @@ const BEARER = ["Authorization", `Bearer ${TOKEN}`] as const;
 const HEADER_LENGTH = "Inference-Header-Content-Length";
 
 /** Names of engines' errors, of places in code and of folders: what an error must not tell. */
-const INSIDE = /RangeError|TypeError|SyntaxError|\.ts:\d|\.js:\d|\bat \w+ \(|node_modules|node:internal|lorasa-fuzz-/;
+const INSIDE = /RangeError|TypeError|SyntaxError|\.[cm]?[jt]s:\d|\bat .*:\d+:\d+|node_modules|node:internal|lorasa-fuzz-/;
 
 const FORMS = ["framed", "base64", "path"] as const;
 
@@ -76,7 +76,7 @@ export class FuzzWorld {
       return;
     }
     const reply = await this.#connection.ask(bytes, { head, boundMs: BOUND_MS });
-    if (reply) checkReply(reply, path, head);
+    if (reply) checkReply(reply, head);
     this.#checkFaults();
   }
 
@@ -84,8 +84,9 @@ export class FuzzWorld {
   async sendBytes(bytes: Buffer, head = false): Promise<void> {
     const { replies, rest, closed } = await exchange(this.#port, bytes, { head, boundMs: BOUND_MS });
     assert.ok(closed, `the connection is still open after ${BOUND_MS} ms`);
-    assert.equal(rest.toString("latin1"), "", "what came back is no reply");
-    for (const reply of replies) checkReply(reply, "", head);
+    // What is no HTTP is refused with a body, also when its verb was to be HEAD.
+    if (!head) assert.equal(rest.toString("latin1"), "", "what came back is no reply");
+    for (const reply of replies) checkReply(reply, head);
     this.#checkFaults();
   }
 
@@ -180,7 +181,7 @@ export class FuzzWorld {
   }
 }
 
-function checkReply({ status, headers, body }: RawReply, path: string, head: boolean): void {
+function checkReply({ status, headers, body }: RawReply, head: boolean): void {
   const text = body.toString("utf8");
   const told = `${status} ${text.slice(0, 500)}`;
   assert.ok(status < 500 || status === 503, told);
@@ -195,6 +196,7 @@ function checkReply({ status, headers, body }: RawReply, path: string, head: boo
   assert.doesNotMatch(text, INSIDE);
   const { error, ...others } = JSON.parse(text) as { error: unknown };
   assert.deepEqual(others, {}, told);
-  const message = typeof error === "object" && path.includes("/v1/") ? (error as { message: unknown }).message : error;
+  // The routes made for vLLM's clients answer in that server's form.
+  const message = typeof error === "object" ? (error as { readonly message?: unknown } | null)?.message : error;
   assert.ok(typeof message === "string" && message.length > 0, told);
 }

@@ -97,10 +97,7 @@ export class RawConnection {
     socket.setNoDelay(true);
     socket.on("data", (chunk) => {
       this.#received = Buffer.concat([this.#received, chunk]);
-      const found = parseReply(this.#received, 0, this.#head);
-      if (!found) return;
-      this.#received = this.#received.subarray(found.end);
-      if (found.reply.status >= 200) this.#waiting?.(found.reply);
+      this.#take();
     });
     const lost = (): void => {
       if (this.#socket === socket) this.#waiting?.(undefined);
@@ -108,6 +105,15 @@ export class RawConnection {
     socket.on("close", lost);
     socket.on("error", lost);
     return socket;
+  }
+
+  /** Hands on a whole reply; those of 1xx come before it and are none. */
+  #take(): void {
+    const found = parseReply(this.#received, 0, this.#head);
+    if (!found) return;
+    this.#received = this.#received.subarray(found.end);
+    if (found.reply.status >= 200) this.#waiting?.(found.reply);
+    else this.#take();
   }
 }
 

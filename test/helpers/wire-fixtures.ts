@@ -10,7 +10,7 @@ export type Asked =
   | { readonly kind: "fields"; readonly fields?: Readonly<Record<string, unknown>> }
   | AskedAction
   /** One step of a sequence of `recurrent`; its observations are seeded by the step. */
-  | { readonly kind: "step"; readonly step: number; readonly steps: number };
+  | { readonly kind: "step"; readonly step: number };
 
 export interface AskedAction {
   readonly kind: "action";

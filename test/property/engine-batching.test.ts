@@ -134,7 +134,12 @@ async function pushVariants(service: LocalPolicyService, other: Team): Promise<v
 }
 
 /** The request that was drawn, to a mode's model. */
-function asked(service: LocalPolicyService, team: Team, mode: string, { kind, size, variant, seed }: Drawn): Asked {
+function asked(
+  service: LocalPolicyService,
+  team: Team,
+  mode: string,
+  { kind, size, variant, seed }: Drawn,
+): Asked {
   const random = new Random(seed);
   const draw = (most: number): number => Math.floor(random.uniform() * most);
   const agent = draw(team.agents.length);
@@ -145,10 +150,15 @@ function asked(service: LocalPolicyService, team: Team, mode: string, { kind, si
   const inputs = Object.fromEntries(
     service.endpoint(name).inputs.map((input) => [input.name, randomRows(input, leading, random)]),
   );
-  if (kind !== "tagged") return { name, inputs, parameters: kind === "team" && variant ? { adapter_id: own } : {} };
+  if (kind !== "tagged")
+    return { name, inputs, parameters: kind === "team" && variant ? { adapter_id: own } : {} };
   const tags = Array.from({ length: size }, () => draw(team.agents.length));
   const adapter = names(...tags.map((tag, row) => `${team.agents[tag]!.name}${row % 2 === 0 ? suffix : ""}`));
-  return { name, inputs: { ...inputs, agent: indices(...tags), ...(variant && { adapter }) }, parameters: {} };
+  return {
+    name,
+    inputs: { ...inputs, agent: indices(...tags), ...(variant && { adapter }) },
+    parameters: {},
+  };
 }
 
 function randomRows({ name, shape }: TensorMetadata, leading: readonly number[], random: Random) {
@@ -157,7 +167,10 @@ function randomRows({ name, shape }: TensorMetadata, leading: readonly number[],
   // An agent has at least one action, so the first may always be chosen.
   const mask = (k: number): number => (k === 0 || random.uniform() < 0.6 ? 1 : 0);
   const value = (at: number): number => (name === "action_mask" ? mask(at % width) : random.normal());
-  return floats([...leading, width], Array.from({ length: count }, (_, at) => value(at)));
+  return floats(
+    [...leading, width],
+    Array.from({ length: count }, (_, at) => value(at)),
+  );
 }
 
 function assertSame(actual: Answer, expected: Answer, tolerance: Tolerance, what: string): void {

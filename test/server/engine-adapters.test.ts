@@ -93,7 +93,10 @@ test("requests that come together for an evicted adapter read it once", async (c
   const engine = await evicted(context);
   const answers = await Promise.all(Array.from({ length: 20 }, () => ask(engine, "team.agent_0.blue", OBS)));
   for (const answer of answers) check(engine, answer, "agent_0.blue", 1, 0, 40);
-  assert.deepEqual(told(engine, "read").filter((name) => name.includes("blue")), ["agent_0.blue"]);
+  assert.deepEqual(
+    told(engine, "read").filter((name) => name.includes("blue")),
+    ["agent_0.blue"],
+  );
 });
 
 test("pushes while evicted adapters are read fail no request and give no version back", async (context) => {
@@ -170,7 +173,11 @@ test("a pinned adapter stays in memory, and is not unloaded before it is unpinne
   assert.equal((await load("agent_0.kept", 1, { pin: true })).pinned, true);
   for (const variant of ["a", "b", "c", "d"]) await push(engine, `agent_0.${variant}`, 1);
   assert.equal(engine.adapters().status("agent_0.kept").resident, true);
-  await assertRejects(unload("agent_0.kept", true), "LORASA_BUSY", /expected one that is not pinned.*unpin it first/);
+  await assertRejects(
+    unload("agent_0.kept", true),
+    "LORASA_BUSY",
+    /expected one that is not pinned.*unpin it first/,
+  );
   assert.equal((await push(engine, "agent_0.kept", 2)).pinned, true, "a new version stays pinned");
   assert.equal((await pin("agent_0.kept", false)).pinned, false);
   for (const variant of ["a", "b", "c", "d"]) await ask(engine, `team.agent_0.${variant}`, OBS);
@@ -192,16 +199,30 @@ test("pinned variants leave room for each agent's own, however they are asked fo
   const { load, pin } = bound(engine);
   for (const variant of ["a", "b", "c", "d"]) await push(engine, `agent_0.${variant}`, 1);
   const pins = ["a", "b", "c", "d"].map((variant) => pin(`agent_0.${variant}`, true));
-  const settled = await Promise.allSettled([...pins, load("agent_0.e", 1, { pin: true }), pin("agent_1", true)]);
+  const settled = await Promise.allSettled([
+    ...pins,
+    load("agent_0.e", 1, { pin: true }),
+    pin("agent_1", true),
+  ]);
   assert.deepEqual(
     settled.map(({ status }) => status),
     ["fulfilled", "fulfilled", "rejected", "rejected", "rejected", "fulfilled"],
   );
   for (const refused of settled.slice(2, 5)) {
     const error = Promise.reject((refused as PromiseRejectedResult).reason);
-    await assertRejects(error, "LORASA_BUSY", /at most 2 pinned besides the agents' own.*--resident-adapters/);
+    await assertRejects(
+      error,
+      "LORASA_BUSY",
+      /at most 2 pinned besides the agents' own.*--resident-adapters/,
+    );
   }
-  assert.equal(engine.adapters().list().filter(({ pinned }) => pinned).length, 3);
+  assert.equal(
+    engine
+      .adapters()
+      .list()
+      .filter(({ pinned }) => pinned).length,
+    3,
+  );
   assert.throws(() => engine.adapters().status("agent_0.e"), /LORASA_UNKNOWN_ADAPTER|adapter "agent_0.e"/);
 });
 
@@ -238,7 +259,11 @@ test("unloading waits for the requests that hold the adapter; those that come la
   const { unload } = bound(engine);
   const held = ask(engine, "team.agent_0", OBS);
   await turns(2);
-  await assertRejects(unload("agent_0", false), "LORASA_BUSY", /expected one that no request holds.*ask with drain/);
+  await assertRejects(
+    unload("agent_0", false),
+    "LORASA_BUSY",
+    /expected one that no request holds.*ask with drain/,
+  );
   let unloaded = false;
   const unloading = unload("agent_0", true).finally(() => {
     unloaded = true;
@@ -269,8 +294,14 @@ test("versions go on rising after an unload, and there is nothing to roll back t
 test("a row may name any adapter; INT32 means an agent's own", async (context) => {
   const engine = await openTiny(context, FACTORED);
   await push(engine, "agent_0.blue", 40);
-  const rows = { obs: floats([3, 3], [...OBSERVATION, ...OBSERVATION, ...OBSERVATION]), agent: indices(0, 1, 0) };
-  const named = await ask(engine, "team", { ...rows, adapter: names("agent_0.blue", "agent_0.blue", "agent_1") });
+  const rows = {
+    obs: floats([3, 3], [...OBSERVATION, ...OBSERVATION, ...OBSERVATION]),
+    agent: indices(0, 1, 0),
+  };
+  const named = await ask(engine, "team", {
+    ...rows,
+    adapter: names("agent_0.blue", "agent_0.blue", "agent_1"),
+  });
   const { policy } = engine;
   const expected = [
     ...expectedAction(policy, OBSERVATION, 0, 40),
@@ -282,7 +313,12 @@ test("a row may name any adapter; INT32 means an agent's own", async (context) =
   const swapped = await ask(engine, "team", { ...rows, adapter: indices(1, 1, 0) });
   assertClose(swapped.outputs["action"]!.slice(0, 2), expectedAction(policy, OBSERVATION, 0, 1));
   assert.deepEqual(swapped.versions, { agent_1: 1, agent_0: 1 });
-  const own = await ask(engine, "team.agent_0", { ...OBS, adapter: names("agent_0.blue") }, { adapter_id: "agent_1" });
+  const own = await ask(
+    engine,
+    "team.agent_0",
+    { ...OBS, adapter: names("agent_0.blue") },
+    { adapter_id: "agent_1" },
+  );
   check(engine, own, "agent_0.blue", 1, 0, 40);
 });
 
@@ -290,8 +326,16 @@ test("adapters of rows that are not one a row", async (context) => {
   const engine = await openTiny(context, FACTORED);
   const one = { ...OBS, agent: indices(0) };
   const two = { ...one, adapter: names("agent_0", "agent_1") };
-  await assertRejects(ask(engine, "team", two), "LORASA_SHAPE", /input adapter: expected \[1\], received \[2\]/);
-  await assertRejects(ask(engine, "team", { ...TEAM, adapter: names("agent_0") }), "LORASA_SHAPE", /with agent \[B\]/);
+  await assertRejects(
+    ask(engine, "team", two),
+    "LORASA_SHAPE",
+    /input adapter: expected \[1\], received \[2\]/,
+  );
+  await assertRejects(
+    ask(engine, "team", { ...TEAM, adapter: names("agent_0") }),
+    "LORASA_SHAPE",
+    /with agent \[B\]/,
+  );
   const beyond = ask(engine, "team", { ...one, adapter: indices(2) });
   await assertRejects(beyond, "LORASA_UNKNOWN_AGENT", /input adapter\[0\]: expected 0 to 1/);
   const unknown = ask(engine, "team", { ...one, adapter: names("agent_0.none") });
@@ -337,7 +381,13 @@ test("names with dots belong to the longest agent's name that they begin with", 
   const adapters = service.adapters("my.team");
   const { backboneSha256 } = service.endpoint("my.team").model.manifest;
   const files = adapterFiles({ backboneSha256, layers: agentAdapter(team, 0) });
-  const owners = { "red.x": "red", "red.two.x": "red.two", "red.twox": "red", "red.two": "red.two", "blue.a.b": "blue" };
+  const owners = {
+    "red.x": "red",
+    "red.two.x": "red.two",
+    "red.twox": "red",
+    "red.two": "red.two",
+    "blue.a.b": "blue",
+  };
   for (const [name, agent] of Object.entries(owners)) {
     assert.equal((await adapters.load(name, { files, replace: true })).agent, agent, name);
     const answer = await ask({ service }, `my.team.${name}`, OBS);
@@ -359,7 +409,11 @@ test("no more adapters than the bound, however they are asked for together; an u
     ["fulfilled", "fulfilled", "rejected", "rejected"],
   );
   const refused = Promise.reject((settled[2] as PromiseRejectedResult).reason);
-  await assertRejects(refused, "LORASA_TOO_LARGE", /adapter agent_0\.c: expected at most 4 adapters.*--max-adapters/);
+  await assertRejects(
+    refused,
+    "LORASA_TOO_LARGE",
+    /adapter agent_0\.c: expected at most 4 adapters.*--max-adapters/,
+  );
   await push(engine, "agent_0.a", 2);
   await engine.adapters().unload("agent_0.b", true);
   assert.equal((await push(engine, "agent_0.c", 1)).version, 1);
@@ -373,14 +427,22 @@ test("a load that is refused makes no room and takes none", async (context) => {
   await engine.adapters().unload("agent_0.a", true);
   const broken = { config: "{", tensors: new Uint8Array() };
   for (const name of ["agent_0.b", "agent_0.c"]) {
-    await assertRejects(engine.adapters().load(name, { files: broken, replace: true }), "LORASA_ADAPTER", /not JSON/);
+    await assertRejects(
+      engine.adapters().load(name, { files: broken, replace: true }),
+      "LORASA_ADAPTER",
+      /not JSON/,
+    );
   }
   assert.equal((await push(engine, "agent_0.a", 1)).version, 2, "the number of the unloaded one is kept");
 });
 
 test("whatever a load fails of, nothing changes: status, files and answers are as before", async (context) => {
   const store = temporaryFolder(context);
-  const engine = await openTiny(context, FACTORED, { adapterStore: store, maxAdapters: 4, residentAdapters: 3 });
+  const engine = await openTiny(context, FACTORED, {
+    adapterStore: store,
+    maxAdapters: 4,
+    residentAdapters: 3,
+  });
   await push(engine, "agent_0", 70);
   await push(engine, "agent_0", 71);
   await push(engine, "agent_1.blue", 72, true);
@@ -395,11 +457,21 @@ test("whatever a load fails of, nothing changes: status, files and answers are a
   nan.writeFloatLE(Number.NaN, nan.length - 4);
   const faults: readonly (readonly [string, Partial<AdapterLoad>, string, RegExp])[] = [
     ["agent_0", { replace: false }, "LORASA_EXISTS", /load_inplace true/],
-    ["agent_0", { sha256: "0".repeat(64) }, "LORASA_CHECKSUM", /SHA-256.*expected 0{64}, received [0-9a-f]{64}/],
+    [
+      "agent_0",
+      { sha256: "0".repeat(64) },
+      "LORASA_CHECKSUM",
+      /SHA-256.*expected 0{64}, received [0-9a-f]{64}/,
+    ],
     ["agent_0", { files: adapterFiles(policy.adapter(9, "0".repeat(64))) }, "LORASA_ADAPTER", /backbone/],
     ["agent_0", { files: changed({ name: "other" }) }, "LORASA_ADAPTER", /layer policy/],
     ["agent_0", { files: changed({ scale: 3 }) }, "LORASA_ADAPTER", /scale/],
-    ["agent_0", { files: changed({ loraB: floatTensor([2, 2], [1, 1, 3e38, 1]) }) }, "LORASA_NOT_FINITE", /lora_B/],
+    [
+      "agent_0",
+      { files: changed({ loraB: floatTensor([2, 2], [1, 1, 3e38, 1]) }) },
+      "LORASA_NOT_FINITE",
+      /lora_B/,
+    ],
     ["agent_0", { files: { ...files, tensors: nan } }, "LORASA_NOT_FINITE", /./],
     ["agent_0", { files: { ...files, tensors: files.tensors.subarray(0, 40) } }, "LORASA_FILE", /./],
     ["agent_0", { files: { ...files, config: "[]" } }, "LORASA_ADAPTER", /./],
@@ -433,7 +505,9 @@ function bound(engine: TinyEngine) {
 }
 
 /** `agent_0.blue` of seed 40, version 1, is loaded and not in memory. */
-async function evicted(...[context, options]: [Parameters<typeof openTiny>[0], object?]): Promise<TinyEngine> {
+async function evicted(
+  ...[context, options]: [Parameters<typeof openTiny>[0], object?]
+): Promise<TinyEngine> {
   const engine = await openTiny(context, FACTORED, { residentAdapters: 3, ...options });
   await push(engine, "agent_0.blue", 40);
   await push(engine, "agent_0.red", 41);
@@ -448,7 +522,10 @@ async function snapshot(engine: TinyEngine): Promise<unknown> {
   for (const name of ["team", "team.agent_0", "team.agent_1.blue", "team.agent_1.red"]) {
     answers.push(await ask(engine, name, name === "team" ? TEAM : OBS));
   }
-  const list = engine.adapters().list().map(({ lastUsedMs: _, resident: __, ...status }) => status);
+  const list = engine
+    .adapters()
+    .list()
+    .map(({ lastUsedMs: _, resident: __, ...status }) => status);
   return { answers, list };
 }
 

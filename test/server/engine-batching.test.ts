@@ -30,7 +30,10 @@ const random = new Random(11);
 
 function rows(shape: readonly number[]) {
   const count = shape.reduce((product, size) => product * size, 1);
-  return floats(shape, Float32Array.from({ length: count }, () => random.normal()));
+  return floats(
+    shape,
+    Float32Array.from({ length: count }, () => random.normal()),
+  );
 }
 
 const TEAM: Asked = ["team", { obs: rows([2, 3, 5]) }];
@@ -74,7 +77,11 @@ for (const [what, { asked, variants = false }] of Object.entries(MIXES)) {
         [asked.length],
       );
       const askedNames = new Set(asked.map(([model]) => model.split(".").slice(0, 2).join(".")));
-      assert.equal(executions(engine) - before, askedNames.size, "one execution for each name that was asked");
+      assert.equal(
+        executions(engine) - before,
+        askedNames.size,
+        "one execution for each name that was asked",
+      );
     });
   }
 }
@@ -139,7 +146,12 @@ test("a request that is refused is refused alone", async (context) => {
   const [first, last, ...failures] = await Promise.all([
     ask(engine, ...good),
     ask(engine, ...good),
-    ...wrongs.map((wrong) => wrong.then(() => undefined, (error: Error & { code: string }) => error.code)),
+    ...wrongs.map((wrong) =>
+      wrong.then(
+        () => undefined,
+        (error: Error & { code: string }) => error.code,
+      ),
+    ),
   ]);
   assertSame(first as Answer, alone, "before");
   assertSame(last as Answer, alone, "after");

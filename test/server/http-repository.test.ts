@@ -95,6 +95,11 @@ test("bodies of management that are none", async (context) => {
       { parameters: { drain: null } },
       /drain: expected a string, number|drain/,
     ],
+    [
+      `${TEAM}/adapters/agent_0/unload`,
+      { parameters: { pin: true } },
+      /parameters\.pin: expected drain, received an/,
+    ],
     [`${TEAM}/adapters/agent_0/unload`, { drain: true }, /body, drain: expected parameters/],
     [
       `${TEAM}/adapters/agent_0/pin`,
