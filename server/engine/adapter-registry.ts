@@ -65,6 +65,7 @@ export class AdapterRegistry implements Adapters {
   readonly #drained = new Set<() => void>();
   readonly #agents: ReadonlyMap<string, number>;
   #residentCount = 0;
+  #paused = false;
   #team: readonly ResidentAdapter[] | undefined;
   #teamUsed = 0;
 
@@ -237,6 +238,17 @@ export class AdapterRegistry implements Adapters {
       await this.#install(name, files, this.#checkAgain(name, files, previous.sha256), "rolled back");
       return this.#status(name);
     });
+  }
+
+  /** Refuses changes from now on, since another registry of the same store takes over, and waits for those under way. */
+  async pause(): Promise<void> {
+    this.#paused = true;
+    await Promise.allSettled(this.#locks.values());
+  }
+
+  /** No other took over. */
+  resume(): void {
+    this.#paused = false;
   }
 
   /** Gives back the files that go with the server. */
@@ -457,6 +469,7 @@ export class AdapterRegistry implements Adapters {
 
   /** Runs what changes an adapter after what was asked before for the same one. */
   #locked<T>(name: string, work: () => Promise<T>): Promise<T> {
+    if (this.#paused) return Promise.reject(changing(name, this.#manifest.name));
     const done = (this.#locks.get(name) ?? Promise.resolve()).then(work, work);
     this.#locks.set(name, done);
     const forget = (): void => {
@@ -550,6 +563,15 @@ function gone(name: string, received: string, cause?: unknown): LorasaError {
     received,
     mend: "push it again",
     cause,
+  });
+}
+
+function changing(name: string, model: string): LorasaError {
+  return new LorasaError("LORASA_UNAVAILABLE", {
+    asked: `adapter ${name.slice(0, 80)}`,
+    expected: `model ${model} to stay`,
+    received: "one that is being loaded again or unloaded",
+    mend: "try again",
   });
 }
 

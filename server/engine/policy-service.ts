@@ -117,7 +117,7 @@ export class LocalPolicyService implements PolicyService {
     clearInterval(this.#sweep);
     if (this.#begun > 0) await new Promise<void>((resolve) => this.#idle.push(resolve));
     await this.#longRuns.close();
-    this.repository.dispose();
+    await this.repository.close();
   }
 
   endpoint(name: string, version?: string): Endpoint {

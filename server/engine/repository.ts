@@ -133,11 +133,14 @@ export class ModelRepository {
       const reloaded = this.#loaded.get(name);
       if (!reloaded) this.#absent.set(name, { state: "LOADING", reason: "" });
       const started = performance.now();
+      // What is stored later than the new one looks would be lost.
+      await reloaded?.model.registry?.pause();
       try {
         const model = await loadNamed(this.folder, name, this.#options);
         this.#install(name, model, (performance.now() - started) / 1000);
         this.#absent.delete(name);
       } catch (error) {
+        reloaded?.model.registry?.resume();
         if (!reloaded) this.#absent.set(name, { state: "UNAVAILABLE", reason: "failed to load" });
         throw error;
       }
@@ -161,6 +164,7 @@ export class ModelRepository {
       this.#loaded.delete(name);
       this.#endpoints = nameEndpoints(this.models.map(({ model }) => model));
       this.#absent.set(name, { state: "UNAVAILABLE", reason: "unloaded" });
+      await loaded.model.registry?.pause();
       this.#retire(loaded);
     });
   }
@@ -169,6 +173,13 @@ export class ModelRepository {
   leave(loaded: LoadedModel): void {
     loaded.users -= 1;
     if (loaded.retired && loaded.users === 0) this.#free(loaded);
+  }
+
+  /** Waits for loads and pushes under way, then frees every model. */
+  async close(): Promise<void> {
+    await this.#changes;
+    await Promise.all(this.models.map(({ model }) => model.registry?.pause()));
+    this.dispose();
   }
 
   dispose(): void {

@@ -7,19 +7,21 @@ import { inflateBody, requestCoding } from "./compression.ts";
 /**
  * The whole body, inflated when it came compressed.
  * @param limitBytes of the body, both as it arrives and inflated.
+ * @param tensorsAt where tensors begin in the body: when it is put together anyway, they come to lie on multiples of
+ *   eight bytes and need no copy of their own.
  * @throws LORASA_TOO_LARGE as soon as it is known to be too large; LORASA_REQUEST for an unknown or damaged encoding,
  *   too many chunks, or a connection that closed before the end.
  */
-export async function readBody(request: IncomingMessage, limitBytes: number): Promise<Buffer> {
+export async function readBody(request: IncomingMessage, limitBytes: number, tensorsAt = 0): Promise<Buffer> {
   const { "content-length": length, "content-encoding": encoding } = request.headers;
   const coding = requestCoding(encoding);
   if (length !== undefined && Number(length) > limitBytes) throw tooLarge(limitBytes, length);
-  const body = await readChunks(request, limitBytes);
+  const body = await readChunks(request, limitBytes, tensorsAt);
   return coding === undefined ? body : inflateBody(body, coding, limitBytes);
 }
 
 /** One chunk is handed on as it is; more are kept as they came, and joined when their length is known. */
-function readChunks(request: IncomingMessage, limitBytes: number): Promise<Buffer> {
+function readChunks(request: IncomingMessage, limitBytes: number, tensorsAt: number): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     let bytes = 0;
@@ -34,12 +36,21 @@ function readChunks(request: IncomingMessage, limitBytes: number): Promise<Buffe
       if (bytes > limitBytes) stop(tooLarge(limitBytes, `${bytes} or more`));
       else if (chunks.push(chunk) > CHUNK_LIMIT) stop(tooManyChunks());
     });
-    request.on("end", () => resolve(chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, bytes)));
+    request.on("end", () => resolve(chunks.length === 1 ? chunks[0]! : joinChunks(chunks, bytes, tensorsAt)));
     // Also after an error: Node emits none where nobody listens for it.
     request.on("close", () => {
       if (!request.readableEnded) reject(cutOff());
     });
   });
+}
+
+function joinChunks(chunks: readonly Buffer[], bytes: number, tensorsAt: number): Buffer {
+  // Buffers begin on multiples of eight bytes.
+  const padding = (8 - (tensorsAt % 8)) % 8;
+  const body = Buffer.allocUnsafe(padding + bytes).subarray(padding);
+  let at = 0;
+  for (const chunk of chunks) at += chunk.copy(body, at);
+  return body;
 }
 
 function tooLarge(limitBytes: number, received: string): LorasaError {

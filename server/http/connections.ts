@@ -9,7 +9,7 @@ import { sendJson } from "./reply.ts";
 
 export interface ConnectionOptions {
   readonly maxConnections: number;
-  /** For a whole request to arrive; twice as long a reply may wait for its client to read on. */
+  /** For a whole request to arrive. */
   readonly requestTimeoutMs: number;
   /** Answers a request that is refused because there are too many connections. */
   failed(response: ServerResponse, error: unknown): void;
@@ -19,6 +19,11 @@ export interface ConnectionOptions {
 const HEADERS_TIMEOUT_MS = 10_000;
 /** Longer than the minute after which balancers let go of a connection: the server is never the first. */
 const KEEP_ALIVE_MS = 75_000;
+/**
+ * How many request timeouts may pass without a byte either way, as when a client does not read its reply: so many that
+ * a request that is slow to arrive is answered before.
+ */
+const STALLED_FACTOR = 4;
 /** How often slow clients are looked for. */
 const CHECK_MS = 5_000;
 /** How long a connection beyond the most may take to ask before it is closed without an answer. */
@@ -51,7 +56,7 @@ export class Connections {
   constructor(server: Listener, listener: RequestListener, options: ConnectionOptions) {
     this.#server = server;
     this.#options = options;
-    server.timeout = 2 * options.requestTimeoutMs;
+    server.timeout = STALLED_FACTOR * options.requestTimeoutMs;
     server.maxConnections = options.maxConnections + SURPLUS_LIMIT;
     // Node drops what is beyond this without a word: one more than allowed is enough to see that there are too many.
     server.maxHeadersCount = HEADER_LIMIT_COUNT + 1;

@@ -12,14 +12,10 @@ export const infer: Action = async (request, response, context, { model, version
   // Before the body is read: what is refused anyway need not arrive.
   if (!context.isReady()) throw stopping();
   const endpoint = context.service.endpoint(model, version);
-  const body = await readBody(request, context.bodyLimitBytes);
   const header = request.headers[HEADER_LENGTH];
-  const parsed = parseInferRequest(
-    body,
-    typeof header === "string" ? header : undefined,
-    endpoint.inputs,
-    context.jsonLimitBytes,
-  );
+  const length = typeof header === "string" ? header : undefined;
+  const body = await readBody(request, context.bodyLimitBytes, Number(length) || 0);
+  const parsed = parseInferRequest(body, length, endpoint.inputs, context.jsonLimitBytes);
   const result = await context.service.infer(endpoint, parsed, { cancelled: () => response.destroyed });
   sendInferReply(response, encodeInferReply({ id: parsed.id, ...result }));
   context.metrics.model(endpoint.model.manifest.name).recordRequest((performance.now() - started) / 1000);

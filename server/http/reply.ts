@@ -11,7 +11,10 @@ import { type Coding, deflateBody, replyCoding } from "./compression.ts";
 export function sendJson(response: ServerResponse, value: unknown, status = 200): void {
   const text = JSON.stringify(value);
   // Never compressed: a client that takes gzip in every request may inflate inference replies only.
-  response.writeHead(status, { "Content-Type": "application/json", "Content-Length": Buffer.byteLength(text) });
+  response.writeHead(status, {
+    "Content-Type": "application/json",
+    "Content-Length": Buffer.byteLength(text),
+  });
   response.end(text);
 }
 

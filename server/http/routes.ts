@@ -85,13 +85,7 @@ export const HOT_ROUTES: readonly Route[] = table([
 export const MANAGEMENT_ROUTES: readonly Route[] = table([
   ["GET", "/", "infer", "The status page.", statusPage],
   ["GET", "/metrics", "infer", "Metrics as Prometheus reads them.", metricsText],
-  [
-    "GET",
-    "/openapi.json",
-    "infer",
-    "This description of the API.",
-    (_request, response) => sendJson(response, openApiDocument(ROUTES)),
-  ],
+  ["GET", "/openapi.json", "infer", "This description of the API.", describeApi],
   ["GET", "/v2/models/stats", "infer", "Statistics of every model.", modelStatistics],
   ["GET", `${MODEL}[V]/stats`, "infer", "Statistics of a model.", modelStatistics],
   ["GET", `${MODEL}[V]/config`, "infer", "A model's configuration.", configureModel],
@@ -118,6 +112,14 @@ export const MANAGEMENT_ROUTES: readonly Route[] = table([
 ]);
 
 export const ROUTES: readonly Route[] = [...HOT_ROUTES, ...MANAGEMENT_ROUTES];
+
+let api: object | undefined;
+
+/** The table does not change while the server runs: it is described once. */
+function describeApi(_request: IncomingMessage, response: ServerResponse): void {
+  api ??= openApiDocument(ROUTES);
+  sendJson(response, api);
+}
 
 /** `[V]` stands for an optional `/versions/:version` and makes two routes. */
 function table(rows: readonly Row[]): Route[] {

@@ -136,7 +136,11 @@ export function parseShape(name: string, value: unknown): readonly number[] {
   throw new LorasaError("LORASA_SHAPE", {
     asked: `input ${name} shape`,
     expected: `at most ${RANK_LIMIT} whole numbers, none negative`,
-    received: Array.isArray(value) ? formatDims(value.slice(0, RANK_LIMIT + 1)) : typeof value,
+    received: Array.isArray(value)
+      ? formatDims(
+          value.slice(0, RANK_LIMIT + 1).map((size) => (typeof size === "number" ? size : typeof size)),
+        )
+      : typeof value,
   });
 }
 

@@ -8,6 +8,7 @@
  */
 import { z } from "zod";
 import { LorasaError } from "../base/errors.ts";
+import { firstMatch } from "./peft-patterns.ts";
 import { quoted } from "./safetensors-header.ts";
 
 const rank = z.int().positive();
@@ -54,26 +55,58 @@ const UNSUPPORTED: Readonly<Record<string, string>> = {
  * @throws LORASA_ADAPTER naming the field that is wrong or not supported.
  */
 export function parseLoraConfig(config: unknown, what: string): LoraConfig {
+  checkLengths(config, what);
   const parsed = loraConfig.safeParse(config);
   if (!parsed.success) {
     const issue = parsed.error.issues[0];
+    const field = issue?.path.map((part) => quoted(`${String(part)}`).slice(1, -1)).join(".");
     throw new LorasaError("LORASA_ADAPTER", {
-      asked: `${what}, ${issue?.path.join(".") || "adapter_config"}`,
+      asked: `${what}, ${field || "adapter_config"}`,
       received: issue?.message ?? "a wrong value",
     });
   }
   for (const [key, value] of Object.entries(config as Record<string, unknown>)) {
-    // A switch that is newer than this list changes the mathematics too: `use_…` is PEFT's word for variants.
-    const effect = UNSUPPORTED[key] ?? (key.startsWith("use_") ? "is a variant of LoRA" : undefined);
+    const effect = effectOf(key);
     if (effect === undefined || key === "use_rslora" || isOff(value)) continue;
     throw new LorasaError("LORASA_ADAPTER", {
       asked: `${what}, ${quoted(key)}`,
       expected: "it off: plain LoRA",
-      received: `${JSON.stringify(value).slice(0, 80)}, which ${effect}`,
+      received: `${shown(value)}, which ${effect}`,
       mend: "merge the adapter into its backbone where it was trained",
     });
   }
   return parsed.data;
+}
+
+/** Most names of a list and most patterns: twice the layers that an adapter's file has room for. */
+const ENTRY_LIMIT = 20_000;
+
+/** Before each entry is checked, which takes far longer than reading it. */
+function checkLengths(config: unknown, what: string): void {
+  if (typeof config !== "object" || config === null) return;
+  for (const field of ["target_modules", "exclude_modules", "rank_pattern", "alpha_pattern"]) {
+    const value = (config as Record<string, unknown>)[field];
+    const length = typeof value === "object" && value !== null ? Object.keys(value).length : 0;
+    if (length <= ENTRY_LIMIT) continue;
+    throw new LorasaError("LORASA_ADAPTER", {
+      asked: `${what}, ${field}`,
+      expected: `at most ${ENTRY_LIMIT} entries`,
+      received: `${length}`,
+    });
+  }
+}
+
+/** A switch that is newer than the list changes the mathematics too: `use_…` is PEFT's word for variants. */
+function effectOf(key: string): string | undefined {
+  if (Object.hasOwn(UNSUPPORTED, key)) return UNSUPPORTED[key];
+  return key.startsWith("use_") ? "is a variant of LoRA" : undefined;
+}
+
+/** Never a value's whole contents: writing one that is nested deeply would take the whole stack. */
+function shown(value: unknown): string {
+  if (Array.isArray(value)) return `a list of ${value.length}`;
+  if (typeof value === "object" && value !== null) return "an object";
+  return typeof value === "string" ? quoted(value) : `${String(value)}`;
 }
 
 function isOff(value: unknown): boolean {
@@ -81,79 +114,47 @@ function isOff(value: unknown): boolean {
   return typeof value === "object" && Object.keys(value).length === 0;
 }
 
-/** Rank and scale of a layer: alpha / r, or alpha / √r when rank-stabilised. The first pattern that matches counts. */
-export function resolveLayer(
+/** What a configuration says of one layer. */
+export interface LayerConfig {
+  readonly rank: number;
+  readonly scale: number;
+}
+
+/**
+ * Reads what a configuration says of each layer; undefined for one that PEFT would not adapt. Scales are alpha / r, or
+ * alpha / √r when rank-stabilised. The first pattern that matches counts.
+ *
+ * A regular expression as `target_modules` is taken as matching: PEFT saves tensors of the layers that it matched, and
+ * an expression from a file is not run here, where it could take forever.
+ * @param layers how many it will be asked of.
+ * @throws LORASA_ADAPTER for patterns that are not supported, or too many for so many layers.
+ */
+export function layerReader(
   config: LoraConfig,
-  layer: string,
+  layers: number,
   what: string,
-): { rank: number; scale: number } {
-  const rankOf = firstMatch(config.rank_pattern, layer, what) ?? config.r;
-  const alphaOf = firstMatch(config.alpha_pattern, layer, what) ?? config.lora_alpha;
-  return { rank: rankOf, scale: alphaOf / (config.use_rslora ? Math.sqrt(rankOf) : rankOf) };
+): (layer: string) => LayerConfig | undefined {
+  const targets = nameMatcher(config.target_modules);
+  const excluded = nameMatcher(config.exclude_modules);
+  const rankOf = firstMatch(config.rank_pattern, layers, what);
+  const alphaOf = firstMatch(config.alpha_pattern, layers, what);
+  return (layer) => {
+    if (excluded?.(layer) || !(targets?.(layer) ?? true)) return undefined;
+    const rank = rankOf(layer) ?? config.r;
+    const alpha = alphaOf(layer) ?? config.lora_alpha;
+    return { rank, scale: alpha / (config.use_rslora ? Math.sqrt(rank) : rank) };
+  };
 }
 
-/**
- * Whether PEFT would adapt the layer. A regular expression (a string) is taken as matching: PEFT saves tensors of
- * the layers that it matched, and an expression from a file is not run here, where it could take forever.
- */
-export function isTargeted(config: LoraConfig, layer: string): boolean {
-  const isNamed = (name: string): boolean => layer === name || layer.endsWith(`.${name}`);
-  const { target_modules: targets, exclude_modules: excluded } = config;
-  if (Array.isArray(excluded) && excluded.some(isNamed)) return false;
-  return !Array.isArray(targets) || targets.some(isNamed);
-}
-
-/** The pattern that means this layer and no other. */
-export function exactPattern(layer: string): string {
-  return `^${layer.replace(/[.-]/g, "\\$&")}`;
-}
-
-/**
- * Value of the first pattern that matches. A parsed object has keys that look like numbers first, wherever the file
- * had them, so where the order decides and is lost the file is refused.
- */
-function firstMatch(
-  patterns: Readonly<Record<string, number>> | null | undefined,
-  layer: string,
-  what: string,
-): number | undefined {
-  const matches = Object.entries(patterns ?? {}).filter(([pattern]) => matchesPattern(pattern, layer, what));
-  const [first] = matches;
-  const other = matches.find(([, value]) => value !== first?.[1]);
-  if (first && other && /^[0-9]+$/.test(first[0])) {
-    throw new LorasaError("LORASA_ADAPTER", {
-      asked: `${what}, layer ${layer}`,
-      expected: "patterns that agree",
-      received: `${quoted(first[0])} and ${quoted(other[0])} with other values`,
-      mend: "name the layers in full",
-    });
-  }
-  return first?.[1];
-}
-
-/**
- * Python's `re.match(r"(.*\.)?(pattern)$", layer)` for patterns of literals, `.`, escaped punctuation, `|`, a leading
- * `^` and a trailing `$`, in time linear in the lengths. Repetition and classes are refused: expressions that
- * backtrack, from a file of somebody else, could stop a server.
- * @throws LORASA_ADAPTER for any other construct.
- */
-export function matchesPattern(pattern: string, layer: string, what: string): boolean {
-  return pattern.split("|").some((alternative) => {
-    const body = alternative.replace(/^\^/, "").replace(/(?<!\\)\$$/, "");
-    const tokens = body.match(/\\[^A-Za-z0-9]|[A-Za-z0-9_./ -]/g) ?? [];
-    if (tokens.join("") !== body) throw unsupportedPattern(pattern, what);
-    const start = layer.length - tokens.length;
-    if (start < 0 || (alternative.startsWith("^") && start > 0)) return false;
-    if (start > 0 && layer[start - 1] !== ".") return false;
-    return tokens.every((token, i) => token === "." || token.at(-1) === layer[start + i]);
-  });
-}
-
-function unsupportedPattern(pattern: string, what: string): LorasaError {
-  return new LorasaError("LORASA_ADAPTER", {
-    asked: `${what}, pattern ${quoted(pattern)}`,
-    expected: "names of layers, with |, ., ^ and $ at most",
-    received: "repetition, a class or a group",
-    mend: "name the layers one by one",
-  });
+/** Whether a layer is of one of the names, or ends with a dot and one; undefined where the names are no list. */
+function nameMatcher(list: LoraConfig["target_modules"]): ((layer: string) => boolean) | undefined {
+  if (!Array.isArray(list)) return undefined;
+  const known = new Set(list);
+  return (layer) => {
+    if (known.has(layer)) return true;
+    for (let dot = layer.indexOf("."); dot >= 0; dot = layer.indexOf(".", dot + 1)) {
+      if (known.has(layer.slice(dot + 1))) return true;
+    }
+    return false;
+  };
 }

@@ -15,7 +15,8 @@ import { LorasaError } from "../base/errors.ts";
 import { readFile, readJson } from "../base/files.ts";
 import { type FloatTensor, floatTensor, formatDims, type HostTensor } from "../base/tensor.ts";
 import { type Adapter, checkLayerShapes, type LoraLayer } from "./adapter.ts";
-import { exactPattern, isTargeted, type LoraConfig, parseLoraConfig, resolveLayer } from "./peft-config.ts";
+import { type LayerConfig, layerReader, parseLoraConfig } from "./peft-config.ts";
+import { exactPattern } from "./peft-patterns.ts";
 import { checkFinite, decodeSafetensors, encodeSafetensors } from "./safetensors.ts";
 import { quoted } from "./safetensors-header.ts";
 
@@ -25,6 +26,8 @@ export const TENSORS_FILE = "adapter_model.safetensors";
 /** Largest header of an adapter's tensors, in bytes: room for ten thousand layers. */
 const MAX_HEADER_BYTES = 4 * 2 ** 20;
 const TENSOR_NAME = /^base_model\.model\.([A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*)\.lora_([AB])\.weight$/;
+/** Longest name of a tensor that is read. */
+const NAME_LIMIT_CHARACTERS = 512;
 const LAYER_NAME = /^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$/;
 
 export interface AdapterFileOptions {
@@ -158,8 +161,9 @@ export function parseAdapter(config: unknown, tensors: Uint8Array, what: string)
   const decoded = decodeSafetensors(tensors, what, { finite: true, maxHeaderBytes: MAX_HEADER_BYTES });
   const pairs = pairTensors(decoded.tensors, what);
   if (pairs.size === 0) throw refused(what, "a layer at least", "none");
+  const configOf = layerReader(loraConfig, pairs.size, what);
   return {
-    layers: [...pairs].map(([name, pair]) => makeLayer(name, pair, loraConfig, what)),
+    layers: [...pairs].map(([name, pair]) => makeLayer(name, pair, configOf(name), what)),
     backboneSha256: loraConfig.revision ?? "",
   };
 }
@@ -171,6 +175,9 @@ function pairTensors(tensors: ReadonlyMap<string, HostTensor>, what: string): Ma
   const pairs = new Map<string, Pair>();
   for (const [name, tensor] of tensors) {
     const asked = `${what}, tensor ${quoted(name)}`;
+    if (name.length > NAME_LIMIT_CHARACTERS) {
+      throw refused(asked, `a name of at most ${NAME_LIMIT_CHARACTERS} characters`, `${name.length}`);
+    }
     const [, layer, matrix] = TENSOR_NAME.exec(name) ?? [];
     if (layer === undefined || matrix === undefined) {
       throw refused(asked, "base_model.model.<layer>.lora_A.weight or lora_B.weight", "another name");
@@ -186,12 +193,11 @@ function pairTensors(tensors: ReadonlyMap<string, HostTensor>, what: string): Ma
   return pairs;
 }
 
-function makeLayer(name: string, { A, B }: Pair, config: LoraConfig, what: string): LoraLayer {
+function makeLayer(name: string, { A, B }: Pair, config: LayerConfig | undefined, what: string): LoraLayer {
   const asked = `${what}, layer ${name}`;
   if (!A || !B) throw refused(asked, "lora_A and lora_B", `no lora_${A ? "B" : "A"}`);
-  if (!isTargeted(config, name))
-    throw refused(asked, "a layer of target_modules", "one that PEFT would ignore");
-  const { rank, scale } = resolveLayer(config, name, what);
+  if (!config) throw refused(asked, "a layer of target_modules", "one that PEFT would ignore");
+  const { rank, scale } = config;
   const loraA = transpose(A);
   const loraB = transpose(B);
   const layer = { name, in: loraA.dims[0]!, out: loraB.dims[1]!, rank, scale, loraA, loraB };

@@ -37,6 +37,8 @@ export interface Header {
   readonly metadata: Record<string, string>;
 }
 
+/** Most axes of a tensor: as many as NumPy has. */
+const MAX_AXES = 64;
 /** Deepest nesting that a header has: tensor, then its shape. */
 const MAX_DEPTH = 3;
 
@@ -81,6 +83,7 @@ function parseEntry(name: string, value: unknown, what: string): HeaderEntry {
   if (!isObject(value)) throw broken(asked, "an object with dtype, shape and data_offsets", typeof value);
   const dims = value["shape"];
   if (!isSizes(dims)) throw broken(`${asked}, shape`, "whole sizes of 0 to 2^53", show(dims));
+  if (dims.length > MAX_AXES) throw broken(`${asked}, shape`, `at most ${MAX_AXES} axes`, `${dims.length}`);
   const offsets = value["data_offsets"];
   if (!isSizes(offsets) || offsets.length !== 2) {
     throw broken(`${asked}, data_offsets`, "[begin, end] of 0 to 2^53", show(offsets));

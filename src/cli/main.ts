@@ -11,6 +11,7 @@ import { inspectCommand } from "./inspect.ts";
 import { quickstartCommand } from "./quickstart.ts";
 import { serveCommand } from "./serve.ts";
 import { simulateCommand } from "./simulate.ts";
+import { tokenCommand } from "./token.ts";
 import { trainCommand } from "./train.ts";
 
 const program = new Command("lorasa")
@@ -26,6 +27,7 @@ for (const command of [
   evaluateCommand(),
   exportCommand(),
   serveCommand(),
+  tokenCommand(),
   simulateCommand(),
   adapterCommand(),
   compareCommand(),

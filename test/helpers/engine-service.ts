@@ -117,7 +117,7 @@ export function indices(...data: readonly number[]): Values {
 
 /** Asks one of the service's names and waits. */
 export async function ask(
-  { service }: Pick<TinyEngine, "service">,
+  { service }: { readonly service: Pick<LocalPolicyService, "endpoint" | "infer"> },
   model: string,
   inputs: Inputs,
   parameters: Parameters = {},

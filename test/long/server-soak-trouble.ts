@@ -10,20 +10,24 @@ const MANAGE = { Authorization: `Bearer ${TOKEN}` };
 /** Names that variants of an agent take in turn. */
 const NAMES = 64;
 const CUT_WITHIN_MS = 3;
+const ROLLBACK_EVERY = 8;
 
-/** Another adapter for an agent, the next one in turn. */
+/** Another adapter for an agent: a new one, or now and then the one before. */
 export const swap: Step = async ({ world, random, wrong }, caller) => {
-  const agent = random.integer(world.agents.length);
-  const variant = random.integer(VARIANTS);
-  world.versions.begin(agent, variant);
-  const files = world.adapters[agent]![variant]!;
-  const reply = await caller.ask(
-    pushRequest({ model: SWAPPED, adapter: world.agents[agent]!, token: TOKEN, ...files }),
-  );
-  const { version } = JSON.parse(reply.text) as { version?: string };
-  if (reply.status !== 200 || !world.versions.acknowledge(agent, Number(version))) {
-    wrong(`push: ${reply.status} ${reply.text}`);
-  }
+  const { versions, agents, adapters } = world;
+  const agent = random.integer(agents.length);
+  const name = agents[agent]!;
+  // The version before is the one that the current one replaced; version 1 replaced none.
+  const before = versions.variant(agent, versions.acknowledged[agent]! - 1);
+  const back = before !== undefined && !Number.isNaN(before) && random.integer(ROLLBACK_EVERY) === 0;
+  const variant = back ? before : random.integer(VARIANTS);
+  versions.begin(agent, variant);
+  const bytes = back
+    ? httpPost(`/v2/repository/models/${SWAPPED}/adapters/${name}/rollback`, Buffer.alloc(0), MANAGE)
+    : pushRequest({ model: SWAPPED, adapter: name, token: TOKEN, ...adapters[agent]![variant]! });
+  const { status, text } = await caller.ask(bytes);
+  const { version } = JSON.parse(text) as { version?: string };
+  if (status !== 200 || !versions.acknowledge(agent, Number(version))) wrong(`${status} ${text}`);
 };
 
 /** Pushes an adapter under a name of its own, asks for it, and unloads it. */

@@ -9,6 +9,7 @@ import {
   floats,
   type Inputs,
   indices,
+  inferRequest,
   openTiny,
   push,
   type TinyEngine,
@@ -163,19 +164,22 @@ test("a request that fails leaves the state as it was", async (context) => {
   assertSame([await ask(engine, OWN, own(1), { sequence_id: 1 })], [expected[1]!], "after failures");
 });
 
-test("a state that is not finite is told even where it was not asked for", async (context) => {
+test("a state that overflows is told even where it was not asked for, and does not stay", async (context) => {
   const engine = await openTiny(context, RECURRENT);
   const { service } = engine;
+  const [zero] = await carried(engine, OWN, OWN_STEPS, [1]);
+  // The fourth unit weighs the second number with 0.9 and halves its state; the actions stay finite.
+  const inputs = { obs: floats([1, 3], [0, 2.5e38, 0]), hidden_in: floats([1, HIDDEN], [0, 0, 0, 3.4e38]) };
+  const { id, inputs: tensors, parameters, binaryDefault } = inferRequest(inputs, start(1));
   const request = {
-    id: "",
-    parameters: start(1),
-    inputs: new Map([["obs", { name: "obs", ...floats([1, 3], [3e38, 3e38, 3e38]) }]]),
+    id,
+    inputs: tensors,
+    parameters,
+    binaryDefault,
     outputs: [{ name: "action", binary: true }],
-    binaryDefault: true,
   };
   const asked = service.infer(service.endpoint(OWN), request, { cancelled: () => false });
   await assertRejects(asked, "LORASA_NOT_FINITE", /state of sequence 1 of team\.agent_0: expected finite/);
-  const [zero] = await carried(engine, OWN, OWN_STEPS, [1]);
   assertSame([await ask(engine, OWN, own(0), { sequence_id: 1 })], [zero!], "the state before stays");
 });
 

@@ -253,7 +253,7 @@ test("connections beyond the most are told so, and the first ones are answered o
 });
 
 test("clients that send slowly, or a head without an end, are let go with 408", async (context) => {
-  const { url, faults } = await serveTiny(context, { mode: "stacked" }, { requestTimeoutMs: 100 });
+  const { url, faults } = await serveTiny(context, { mode: "stacked" }, { requestTimeoutMs: 300 });
   const port = Number(new URL(url).port);
   const slow = "POST /v2/models/team/infer HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n";
   for (const text of [slow, `${slow}\r\n{`]) {

@@ -1,5 +1,6 @@
 /** Metrics by themselves: buckets, both text formats, bounded labels, Triton's counters. Not the route that shows them. */
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import fc from "fast-check";
 import type { AdapterStatus, ModelStatistics } from "../../server/engine/service.ts";
@@ -269,3 +270,13 @@ function statistics(name: string): ModelStatistics {
     memory_usage: [],
   };
 }
+
+test("the page on serving lists every metric with its kind and labels, and no other", () => {
+  const page = readFileSync("docs/serving.md", "utf8");
+  const listed = [...page.matchAll(/^\| `((?:lorasa|nv)_\w+)`\s*\| (\w+)\s*\| ([\w,]*)\s*\|/gm)];
+  const table = Object.entries(METRICS).map(([name, row]) => [name, row.kind, row.labels.join(",")]);
+  assert.deepEqual(
+    listed.map(([, name, kind, labels]) => [name, kind, labels]),
+    table,
+  );
+});

@@ -3,6 +3,9 @@ import { type RunningServer, type ServerOptions, startServer } from "../../../se
 import { answerParent } from "./processes.ts";
 import { usage } from "./usage.ts";
 
+/** Connections that the load has left open need not be waited for. */
+const DRAIN_TIMEOUT_MS = 1000;
+
 const [repository = "", options = "{}"] = process.argv.slice(2);
 let server: RunningServer | undefined;
 let faults = 0;
@@ -16,13 +19,19 @@ const answers = {
     };
     // Written by the benchmark that started this process.
     const given = JSON.parse(options) as Partial<ServerOptions>;
-    server = await startServer({ repository, port: 0, onFault, ...given });
+    const own = { repository, port: 0, drainTimeoutMs: DRAIN_TIMEOUT_MS, onFault };
+    server = await startServer({ ...own, ...given });
     return Number(new URL(server.url).port);
   },
   usage,
   faults: (): number => faults,
-  close: (): Promise<void> | undefined => server?.close(),
 };
 export type LorasaAnswers = typeof answers;
 
 answerParent(answers);
+
+// What it stored for adapters goes with it.
+process.once("SIGTERM", async () => {
+  await server?.close();
+  process.exit();
+});

@@ -16,7 +16,7 @@ export interface Worker<A> {
     question: Q,
     ...argument: A[Q] extends (...given: infer Given) => unknown ? Given : never
   ): Promise<A[Q] extends (...given: never[]) => infer Value ? Awaited<Value> : never>;
-  /** Resolves when the process has ended. */
+  /** Ends the process; resolves when it has. */
   stop(): Promise<void>;
 }
 
