@@ -2,7 +2,13 @@
 export { type ExportOptions, type ExportResult, exportTeam } from "../exporters/export-team.ts";
 export type { Team, TeamAgent } from "../models/team.ts";
 export { type RunningServer, type ServerOptions, startServer } from "../server/app.ts";
-export { type AdapterStatus, type ClientOptions, type InferAnswer, ServerClient } from "../server/client.ts";
+export {
+  type AdapterStatus,
+  type ClientOptions,
+  type InferAnswer,
+  type InferOptions,
+  ServerClient,
+} from "../server/client.ts";
 export { ERROR_CODES, type ErrorCode, LorasaError } from "./base/errors.ts";
 export type { FloatTensor, HostTensor } from "./base/tensor.ts";
 export type { Adapter, LoraLayer } from "./checkpoint/adapter.ts";

@@ -541,7 +541,9 @@ export class AdapterRegistry implements Adapters {
 
 function adapterFolders(folder: string): string[] {
   if (!existsSync(folder)) return [];
-  return readdirSync(folder).filter((name) => NAME_PATTERN.test(name));
+  return readdirSync(folder, { withFileTypes: true })
+    .filter((entry) => entry.isDirectory() && NAME_PATTERN.test(entry.name))
+    .map(({ name }) => name);
 }
 
 async function readAdapterFolder(name: string, folder: string): Promise<AdapterLoad["files"]> {

@@ -263,13 +263,17 @@ export class PolicyModel {
     return { endpoint, leading, rows: adapters ? { ...rows, adapters } : rows };
   }
 
-  /** Grouped while the padding costs less than gathering an adapter for every row does. */
+  /**
+   * Grouped while the padding costs less than gathering an adapter for every row does; always where there is none, so
+   * that team requests give the same bits on every server.
+   */
   #isGrouped(batch: readonly PolicyRows[]): boolean {
     const { main, rows } = this.#costs;
     if (!rows) return true;
-    return (
-      main.estimate(groupedRows(batch)) <= rows.estimate(totalRows(batch)) && hasOneAdapterAnAgent(batch)
-    );
+    const grouped = groupedRows(batch);
+    const total = totalRows(batch);
+    const cheaper = grouped === total || main.estimate(grouped) <= rows.estimate(total);
+    return cheaper && hasOneAdapterAnAgent(batch);
   }
 
   #measure(): { main: CostModel; rows: CostModel | undefined } {

@@ -58,7 +58,7 @@ export function parseHeaderLength(text: string, bodyLength: number): number {
  * @throws LORASA_REQUEST.
  */
 export function parseJson(text: Buffer): Json {
-  checkDepth(text);
+  checkStructure(text);
   let value: unknown;
   try {
     value = JSON.parse(text.toString("utf8"));
@@ -68,10 +68,20 @@ export function parseJson(text: Buffer): Json {
   return asObject("request body", value);
 }
 
-/** Many small arrays inside each other cost far more memory than their text: counted before they are made. */
-function checkDepth(text: Buffer): void {
+/** Most arrays and objects of a JSON text: more than a nested tensor of as many rows as are allowed has. */
+const JSON_PARTS_LIMIT = 2 ** 20;
+/** Most fields of all objects of a JSON text: each name that is new takes a place among all names of the process. */
+const JSON_FIELDS_LIMIT = 2 ** 16;
+
+/**
+ * Many small arrays, inside or beside each other, and many names cost far more memory and time than their text: counted
+ * before they are made.
+ */
+function checkStructure(text: Buffer): void {
   if (text.length < JSON_DEPTH_CHECKED_BYTES) return;
   let depth = 0;
+  let parts = 0;
+  let fields = 0;
   let quoted = false;
   for (let at = 0; at < text.length; at++) {
     const byte = text[at]!;
@@ -81,10 +91,20 @@ function checkDepth(text: Buffer): void {
     } else if (byte === 0x22) quoted = true;
     else if (byte === 0x5b || byte === 0x7b) {
       depth += 1;
+      parts += 1;
       if (depth > JSON_DEPTH_LIMIT) {
         throw requestError("request body", `JSON nested at most ${JSON_DEPTH_LIMIT} deep`, "a deeper one");
       }
+      if (parts > JSON_PARTS_LIMIT) {
+        throw requestError("request body", `at most ${JSON_PARTS_LIMIT} arrays and objects`, "more");
+      }
     } else if (byte === 0x5d || byte === 0x7d) depth -= 1;
+    else if (byte === 0x3a) {
+      fields += 1;
+      if (fields > JSON_FIELDS_LIMIT) {
+        throw requestError("request body", `at most ${JSON_FIELDS_LIMIT} fields`, "more");
+      }
+    }
   }
 }
 

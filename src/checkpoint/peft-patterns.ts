@@ -17,6 +17,8 @@ export function exactPattern(layer: string): string {
 /**
  * Value of the first pattern that matches a layer. A parsed object has keys that look like numbers first, wherever the
  * file had them, so where the order decides and is lost the file is refused.
+ * @param layers how many it will be asked of.
+ * @throws LORASA_ADAPTER for patterns that are not supported, that disagree, or too many for so many layers.
  */
 export function firstMatch(
   patterns: Readonly<Record<string, number>> | null | undefined,

@@ -4,7 +4,7 @@ import type { ExportMode } from "../../exporters/contents.ts";
 import { exportTeam } from "../../exporters/export-team.ts";
 import { formatBytes } from "../base/format.ts";
 import { VERSION } from "../base/version.ts";
-import { loadRun } from "../training/saved-run.ts";
+import { loadRun, withStartedAdapters } from "../training/saved-run.ts";
 import { answer, wholeNumber, withJson } from "./command.ts";
 
 interface ExportFlags {
@@ -47,7 +47,9 @@ Examples:
 }
 
 function runExport(checkpoint: string, flags: ExportFlags): { json: object; text: string } {
-  const { saved, team } = loadRun(checkpoint);
+  const { saved, team: trained } = loadRun(checkpoint);
+  // The shared policy of a LoRASA run gets adapters that change nothing yet: `train --push` sends others to its server.
+  const team = flags.mode === "factored" ? withStartedAdapters(trained, saved.config) : trained;
   const result = exportTeam(team, {
     mode: flags.mode,
     repository: flags.out,

@@ -8,6 +8,7 @@ import { createVectorEnv } from "../envs/vector.ts";
 import { answer, wholeNumber, withJson } from "./command.ts";
 import { playEpisodes } from "./play/episodes.ts";
 import { describeServed, ServedTeam } from "./play/policies.ts";
+import { readToken } from "./serve.ts";
 
 interface SimulateFlags {
   readonly env?: string;
@@ -16,6 +17,8 @@ interface SimulateFlags {
   readonly episodes: number;
   readonly envs: number;
   readonly seed: number;
+  readonly tokenFile?: string;
+  readonly caFile?: string;
   readonly json?: boolean;
 }
 
@@ -40,6 +43,8 @@ export function simulateCommand(): Command {
     .option("--episodes <n>", "episodes to play", wholeNumber(1), 8)
     .option("--envs <n>", "environments in one request", wholeNumber(1), 8)
     .option("--seed <s>", "seed of the episodes", wholeNumber(0), 0)
+    .option("--token-file <file>", "file with the server's token, where it asks for one")
+    .option("--ca-file <file>", "certificate in PEM that vouches for an https server")
     .addHelpText(
       "after",
       "\nExample:\n  lorasa simulate --server http://127.0.0.1:8000 --model team --episodes 16 --json",
@@ -64,7 +69,11 @@ async function runSimulate(flags: SimulateFlags): Promise<{ json: object; text: 
 export async function simulate(
   options: Omit<SimulateFlags, "json"> & { readonly onStep?: (requests: number) => void },
 ): Promise<SimulationResult> {
-  const client = new ServerClient(options.server);
+  const { tokenFile, caFile } = options;
+  const client = new ServerClient(options.server, {
+    ...(tokenFile !== undefined && { token: readToken(tokenFile) }),
+    ...(caFile !== undefined && { caFile }),
+  });
   try {
     const served = await describeServed(client, options.model);
     const name = options.env ?? served.environment;

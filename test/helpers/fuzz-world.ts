@@ -11,7 +11,8 @@ import { runInNewContext } from "node:vm";
 import { type RunningServer, startServer } from "../../server/app.ts";
 import { type Failure, GrpcClient } from "./grpc-client.ts";
 import type { HostileAdapter } from "./hostile-adapters.ts";
-import { type HostileRequest, TARGETS } from "./hostile-requests.ts";
+import type { HostileRequest } from "./hostile-headers.ts";
+import { TARGETS } from "./hostile-infer.ts";
 import { exchange, RawConnection, type RawReply, requestBytes } from "./raw-http.ts";
 import { writeTinyRepository } from "./tiny-models.ts";
 import { TOKEN } from "./tiny-server.ts";
@@ -25,12 +26,15 @@ const BEARER = ["Authorization", `Bearer ${TOKEN}`] as const;
 const HEADER_LENGTH = "Inference-Header-Content-Length";
 
 /** Names of engines' errors, of places in code and of folders: what an error must not tell. */
-const INSIDE = /RangeError|TypeError|SyntaxError|\.[cm]?[jt]s:\d|\bat .*:\d+:\d+|node_modules|node:internal|lorasa-fuzz-/;
+const INSIDE =
+  /RangeError|TypeError|SyntaxError|\.[cm]?[jt]s:\d|\bat .*:\d+:\d+|node_modules|node:internal|lorasa-fuzz-/;
 
 const FORMS = ["framed", "base64", "path"] as const;
 
 /** Owns the server and its folder. */
 export class FuzzWorld {
+  /** How often each status was answered, gRPC's by name. */
+  readonly answers = new Map<number | string, number>();
   readonly #server: RunningServer;
   readonly #folder: string;
   readonly #port: number;
@@ -76,8 +80,9 @@ export class FuzzWorld {
       return;
     }
     const reply = await this.#connection.ask(bytes, { head, boundMs: BOUND_MS });
-    if (reply) checkReply(reply, head);
     this.#checkFaults();
+    this.#count(reply?.status ?? "closed");
+    if (reply) checkReply(reply, head);
   }
 
   /** Sends bytes on a connection of their own, and closes: every answer is judged, and the server closes too. */
@@ -86,8 +91,11 @@ export class FuzzWorld {
     assert.ok(closed, `the connection is still open after ${BOUND_MS} ms`);
     // What is no HTTP is refused with a body, also when its verb was to be HEAD.
     if (!head) assert.equal(rest.toString("latin1"), "", "what came back is no reply");
-    for (const reply of replies) checkReply(reply, head);
     this.#checkFaults();
+    for (const reply of replies) {
+      this.#count(reply.status);
+      checkReply(reply, head);
+    }
   }
 
   /** Pushes an adapter in one of the three forms. */
@@ -97,10 +105,18 @@ export class FuzzWorld {
     if (form === "framed") {
       const json = Buffer.from(JSON.stringify({ parameters: common }));
       const headers = [BEARER, [HEADER_LENGTH, `${json.length}`] as const];
-      await this.send({ verb: "POST", path, headers, body: Buffer.concat([json, tensors]), lies: false, token: false });
+      await this.send({
+        verb: "POST",
+        path,
+        headers,
+        body: Buffer.concat([json, tensors]),
+        lies: false,
+        token: false,
+      });
       return;
     }
-    const source = form === "path" ? { path: config } : { "file:adapter_model.safetensors": tensors.toString("base64") };
+    const source =
+      form === "path" ? { path: config } : { "file:adapter_model.safetensors": tensors.toString("base64") };
     const parameters = form === "path" ? { ...source, load_inplace: true } : { ...common, ...source };
     const body = Buffer.from(JSON.stringify({ parameters }));
     await this.send({ verb: "POST", path, headers: [BEARER], body, lies: false, token: false });
@@ -108,16 +124,21 @@ export class FuzzWorld {
 
   /** Calls a method with bytes that may be no message of it. */
   async call(method: string, message: Buffer): Promise<void> {
-    try {
-      await this.#grpc.bytes(method, message);
-    } catch (error) {
-      // What a call ends with is a status, or the assertion that it was none.
-      const { code, details } = error as Failure;
-      assert.ok(code !== undefined && !["INTERNAL", "UNKNOWN", "DATA_LOSS"].includes(code), `${code}: ${details}`);
-      assert.doesNotMatch(details, INSIDE);
-      assert.ok(details.length <= ERROR_LIMIT_CHARACTERS);
-    }
+    // What a call ends with is a status, or an error of the test's own, which has none.
+    const failure = await this.#grpc.bytes(method, message).then(
+      () => undefined,
+      (error: Failure) => error,
+    );
     this.#checkFaults();
+    this.#count(failure?.code ?? "OK");
+    if (!failure) return;
+    const { code, details } = failure;
+    assert.ok(
+      code !== undefined && !["INTERNAL", "UNKNOWN", "DATA_LOSS"].includes(code),
+      `${code}: ${details}`,
+    );
+    assert.doesNotMatch(details, INSIDE);
+    assert.ok(details.length <= ERROR_LIMIT_CHARACTERS);
   }
 
   /** A sound request gets the very bytes that it got before the attack. */
@@ -160,7 +181,11 @@ export class FuzzWorld {
 
   async #askCanary(): Promise<Buffer> {
     const inputs = [{ name: "obs", datatype: "FP32", shape: [1, 2, 3], data: [0.1, -2, 3, 0.4, 5, -6] }];
-    const { status, body } = await this.#ask("POST", `/v2/models/${CANARY}/infer`, JSON.stringify({ inputs }));
+    const { status, body } = await this.#ask(
+      "POST",
+      `/v2/models/${CANARY}/infer`,
+      JSON.stringify({ inputs }),
+    );
     assert.equal(status, 200, `a sound request got ${status}: ${body}`);
     return body;
   }
@@ -168,10 +193,16 @@ export class FuzzWorld {
   async #ask(verb: string, path: string, body = ""): Promise<RawReply> {
     // The connection may have been closed after the request before.
     for (let tries = 0; tries < 3; tries++) {
-      const reply = await this.#connection.ask(requestBytes(verb, path, [BEARER], body), { boundMs: BOUND_MS });
+      const reply = await this.#connection.ask(requestBytes(verb, path, [BEARER], body), {
+        boundMs: BOUND_MS,
+      });
       if (reply) return reply;
     }
     assert.fail(`no answer to ${verb} ${path}`);
+  }
+
+  #count(answer: number | string): void {
+    this.answers.set(answer, (this.answers.get(answer) ?? 0) + 1);
   }
 
   #checkFaults(): void {
@@ -197,6 +228,7 @@ function checkReply({ status, headers, body }: RawReply, head: boolean): void {
   const { error, ...others } = JSON.parse(text) as { error: unknown };
   assert.deepEqual(others, {}, told);
   // The routes made for vLLM's clients answer in that server's form.
-  const message = typeof error === "object" ? (error as { readonly message?: unknown } | null)?.message : error;
+  const message =
+    typeof error === "object" ? (error as { readonly message?: unknown } | null)?.message : error;
   assert.ok(typeof message === "string" && message.length > 0, told);
 }

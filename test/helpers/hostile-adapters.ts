@@ -1,8 +1,8 @@
 /** Adapters made wrong on purpose: their configuration, the header and the bytes of their tensors. Not how they are sent. */
 import fc from "fast-check";
 import { CONFIG_FILE, encodeAdapter, TENSORS_FILE } from "../../src/checkpoint/peft.ts";
+import { bytes } from "./hostile-headers.ts";
 import { changeTree, type JsonChange, jsonChange, printTree, toTree } from "./hostile-json.ts";
-import { bytes } from "./hostile-requests.ts";
 import type { TinyPolicy } from "./tiny-models.ts";
 
 export interface HostileAdapter {

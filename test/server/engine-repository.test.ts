@@ -207,7 +207,7 @@ test("a push while its model is loaded again is kept or refused, and does not bl
         },
       );
       pushes.push(pushed);
-      await pushed;
+      await Promise.all([pushed, turns(1)]);
     }
     await finished;
     version = Math.max(version, ...(await Promise.all(pushes)));
@@ -234,6 +234,18 @@ test("what a temporary store held goes with the service", async (context) => {
   await engine.service.close();
   assert.equal(existsSync(join(tmpdir(), made[0]!)), false);
   await engine.service.close();
+});
+
+test("closing waits for a push and for a load under way, and leaves nothing of them", async (context) => {
+  const before = new Set(storeFolders());
+  const engine = await openTiny(context, { mode: "factored" });
+  const began = [push(engine, "agent_0", 5), engine.service.load("team")] as const;
+  await Promise.all([engine.service.close(), ...began]);
+  assert.deepEqual(
+    storeFolders().filter((name) => !before.has(name)),
+    [],
+  );
+  await assertRejects(push(engine, "agent_0", 6), "LORASA_UNAVAILABLE", /expected model team to stay/);
 });
 
 function storeFolders(): readonly string[] {

@@ -1,0 +1,22 @@
+/** A few thousand hostile requests, uploads and calls from a seed: `test/long/server-fuzz.ts` sends as many as asked. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { ATTACK_NAMES, ATTACKS, runAttack } from "../helpers/fuzz-attacks.ts";
+import { FuzzWorld } from "../helpers/fuzz-world.ts";
+
+const CASES = 4000;
+/** Brings a failure back: `LORASA_FUZZ_SEED=… npm test -- server-fuzz`. */
+const SEED = Number(process.env["LORASA_FUZZ_SEED"] ?? Date.now() % 2 ** 31);
+
+for (const name of ATTACK_NAMES) {
+  test(`the server stands: ${name}, seed ${SEED}`, { timeout: 120_000 }, async () => {
+    const world = await FuzzWorld.open();
+    try {
+      const { share } = ATTACKS[name];
+      const { failure } = await runAttack(world, name, { cases: Math.round(share * CASES), seed: SEED });
+      assert.equal(failure, undefined, failure);
+    } finally {
+      await world.close();
+    }
+  });
+}
