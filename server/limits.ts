@@ -16,6 +16,8 @@ export const HEAD_MEMORY_LIMIT = 256;
 export const CONTROL_LIMIT_BYTES = 64 * 1024;
 /** Replies of fewer bytes are never compressed: headers and time cost more than is saved. */
 export const COMPRESSED_LEAST_BYTES = 1024;
+/** Replies of at least as many bytes are not copied into one buffer first. */
+export const PIECES_LEAST_BYTES = 8192;
 /** Most pieces a body may arrive in: many tiny chunks cost far more than their bytes. */
 export const CHUNK_LIMIT = 65_536;
 /** Most rows (environments × agents) in one inference. */

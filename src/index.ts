@@ -2,11 +2,11 @@
 export { type ExportOptions, type ExportResult, exportTeam } from "../exporters/export-team.ts";
 export type { Team, TeamAgent } from "../models/team.ts";
 export { type RunningServer, type ServerOptions, startServer } from "../server/app.ts";
+export type { InferOptions } from "../server/client/infer-frame.ts";
 export {
   type AdapterStatus,
   type ClientOptions,
   type InferAnswer,
-  type InferOptions,
   ServerClient,
 } from "../server/client.ts";
 export { ERROR_CODES, type ErrorCode, LorasaError } from "./base/errors.ts";

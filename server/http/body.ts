@@ -2,10 +2,11 @@
 import type { IncomingMessage } from "node:http";
 import { LorasaError } from "../../src/base/errors.ts";
 import { CHUNK_LIMIT } from "../limits.ts";
+import { takeBuffer } from "./body-pool.ts";
 import { inflateBody, requestCoding } from "./compression.ts";
 
 /**
- * The whole body, inflated when it came compressed.
+ * The whole body, inflated when it came compressed. Its memory may be given back with `giveBuffer`.
  * @param limitBytes of the body, both as it arrives and inflated.
  * @param tensorsAt where tensors begin in the body: when it is put together anyway, they come to lie on multiples of
  *   eight bytes and need no copy of their own.
@@ -45,9 +46,7 @@ function readChunks(request: IncomingMessage, limitBytes: number, tensorsAt: num
 }
 
 function joinChunks(chunks: readonly Buffer[], bytes: number, tensorsAt: number): Buffer {
-  // Buffers begin on multiples of eight bytes.
-  const padding = (8 - (tensorsAt % 8)) % 8;
-  const body = Buffer.allocUnsafe(padding + bytes).subarray(padding);
+  const body = takeBuffer(bytes, (8 - (tensorsAt % 8)) % 8);
   let at = 0;
   for (const chunk of chunks) at += chunk.copy(body, at);
   return body;

@@ -4,6 +4,7 @@ import { parseInferRequest } from "../protocol/infer-request.ts";
 import { HEADER_LENGTH } from "../protocol/request.ts";
 import { encodeInferReply } from "../protocol/response.ts";
 import { readBody } from "./body.ts";
+import { giveBuffer } from "./body-pool.ts";
 import { sendInferReply } from "./reply.ts";
 import type { Action } from "./routes.ts";
 
@@ -15,9 +16,14 @@ export const infer: Action = async (request, response, context, { model, version
   const header = request.headers[HEADER_LENGTH];
   const length = typeof header === "string" ? header : undefined;
   const body = await readBody(request, context.bodyLimitBytes, Number(length) || 0);
-  const parsed = parseInferRequest(body, length, endpoint.inputs, context.jsonLimitBytes);
-  const result = await context.service.infer(endpoint, parsed, { cancelled: () => response.destroyed });
-  sendInferReply(response, encodeInferReply({ id: parsed.id, ...result }));
+  try {
+    const parsed = parseInferRequest(body, length, endpoint.inputs, context.jsonLimitBytes);
+    const result = await context.service.infer(endpoint, parsed, { cancelled: () => response.destroyed });
+    sendInferReply(response, encodeInferReply({ id: parsed.id, ...result }));
+  } finally {
+    // Answers are memory of their own: with the answer, nothing reads the request any more.
+    giveBuffer(body);
+  }
   context.metrics.model(endpoint.model.manifest.name).recordRequest((performance.now() - started) / 1000);
 };
 

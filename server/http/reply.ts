@@ -4,7 +4,7 @@
  */
 import type { OutgoingHttpHeaders, ServerResponse } from "node:http";
 import { LorasaError } from "../../src/base/errors.ts";
-import { COMPRESSED_LEAST_BYTES } from "../limits.ts";
+import { COMPRESSED_LEAST_BYTES, PIECES_LEAST_BYTES } from "../limits.ts";
 import type { EncodedReply } from "../protocol/response.ts";
 import { type Coding, deflateBody, replyCoding } from "./compression.ts";
 
@@ -37,12 +37,28 @@ export function sendInferReply(response: ServerResponse, { json, jsonBytes, tens
     send(response, 200, { "Content-Type": "application/json" }, json, jsonBytes);
     return;
   }
-  const body = joinReply(json, jsonBytes, tensors);
+  const bytes = tensors.reduce((sum, { length }) => sum + length, jsonBytes);
   const headers = {
     "Content-Type": "application/octet-stream",
     "Inference-Header-Content-Length": jsonBytes,
   };
-  send(response, 200, headers, body, body.length);
+  if (bytes >= PIECES_LEAST_BYTES && negotiate(response) === undefined) {
+    sendPieces(response, { ...headers, "Content-Length": bytes }, json, tensors);
+  } else send(response, 200, headers, joinReply(json, bytes, tensors), bytes);
+}
+
+/** One write to the socket, without a copy of the tensors. */
+function sendPieces(
+  response: ServerResponse,
+  headers: OutgoingHttpHeaders,
+  json: string,
+  tensors: readonly Uint8Array[],
+): void {
+  response.writeHead(200, headers);
+  response.cork();
+  response.write(json);
+  for (const tensor of tensors) response.write(tensor);
+  response.end();
 }
 
 /** Status and text of an error. What is not the client's doing is told by its code alone. */
@@ -70,8 +86,8 @@ export function sendError(response: ServerResponse, error: unknown): void {
 }
 
 /** One buffer: the JSON, then the tensors in order. */
-function joinReply(json: string, jsonBytes: number, tensors: readonly Uint8Array[]): Buffer {
-  const body = Buffer.allocUnsafe(tensors.reduce((sum, { length }) => sum + length, jsonBytes));
+function joinReply(json: string, bytes: number, tensors: readonly Uint8Array[]): Buffer {
+  const body = Buffer.allocUnsafe(bytes);
   let at = body.write(json);
   for (const tensor of tensors) {
     body.set(tensor, at);

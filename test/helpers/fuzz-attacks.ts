@@ -8,13 +8,22 @@ import { inferRequest, TARGETS } from "./hostile-infer.ts";
 import { routeRequest } from "./hostile-routes.ts";
 import { TinyPolicy } from "./tiny-models.ts";
 
-/** Each with its share of all cases. */
+/** Each with its share of all cases, and of those the least that are to be answered: a server that refuses all stands too. */
 export const ATTACKS = {
-  infer: { share: 0.35, property: attack(inferRequest, (world, request) => world.send(request)) },
-  routes: { share: 0.25, property: attack(routeRequest, (world, request) => world.send(request)) },
-  bytes: { share: 0.1, property: attack(rawBytes, (world, bytes) => world.sendBytes(bytes)) },
+  infer: {
+    share: 0.35,
+    answered: 0.1,
+    property: attack(inferRequest, (world, request) => world.send(request)),
+  },
+  routes: {
+    share: 0.25,
+    answered: 0.02,
+    property: attack(routeRequest, (world, request) => world.send(request)),
+  },
+  bytes: { share: 0.1, answered: 0.02, property: attack(rawBytes, (world, bytes) => world.sendBytes(bytes)) },
   adapters: {
     share: 0.2,
+    answered: 0.05,
     property: attack(
       fc.tuple(hostileAdapter(new TinyPolicy(TARGETS[0])), fc.constantFrom("framed", "base64", "path")),
       (world, [adapter, form]) => world.upload(adapter, form),
@@ -22,9 +31,10 @@ export const ATTACKS = {
   },
   calls: {
     share: 0.1,
+    answered: 0.1,
     property: attack(hostileCall, (world, { method, message }) => world.call(method, message)),
   },
-} as const satisfies Record<string, { share: number; property: AttackProperty }>;
+} as const satisfies Record<string, { share: number; answered: number; property: AttackProperty }>;
 
 export type AttackName = keyof typeof ATTACKS;
 

@@ -49,7 +49,7 @@ export class FuzzWorld {
     this.#faults = faults;
     this.#port = Number(new URL(server.url).port);
     this.#connection = new RawConnection(this.#port);
-    this.#grpc = new GrpcClient(Number(new URL(server.grpcUrl ?? "").port));
+    this.#grpc = new GrpcClient(Number(new URL(server.grpcUrl ?? "").port), TOKEN);
   }
 
   static async open(): Promise<FuzzWorld> {

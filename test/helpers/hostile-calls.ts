@@ -15,47 +15,51 @@ const MASK = {
   name: "action_mask",
   datatype: "BOOL",
   shape: [1, 2, 2],
-  contents: { boolContents: [true, false, true, true] },
+  contents: { bool_contents: [true, false, true, true] },
 };
 
 /** Sound inference, one for each way of asking. */
 const SOUND: readonly Json[] = [
-  { modelName: "flat", id: "a", inputs: [{ ...OBS, contents: { fp32Contents: [1, 2, 3, 4, 5, 0] } }, MASK] },
   {
-    modelName: "flat",
-    modelVersion: "1",
+    model_name: "flat",
+    id: "a",
+    inputs: [{ ...OBS, contents: { fp32_contents: [1, 2, 3, 4, 5, 0] } }, MASK],
+  },
+  {
+    model_name: "flat",
+    model_version: "1",
     inputs: [OBS],
     outputs: [{ name: "action" }],
-    rawInputContents: [RAW],
+    raw_input_contents: [RAW],
   },
   {
-    modelName: "team",
+    model_name: "team",
     inputs: [OBS],
-    parameters: { sequence_id: { uint64Param: 9 }, sequence_start: { boolParam: true } },
-    rawInputContents: [RAW],
+    parameters: { sequence_id: { uint64_param: 9 }, sequence_start: { bool_param: true } },
+    raw_input_contents: [RAW],
   },
   {
-    modelName: "team",
+    model_name: "team",
     inputs: [
-      { ...OBS, shape: [2, 3], contents: { fp32Contents: [1, 2, 3, 4, 5, 0] } },
+      { ...OBS, shape: [2, 3], contents: { fp32_contents: [1, 2, 3, 4, 5, 0] } },
       {
         name: "hidden_in",
         datatype: "FP32",
         shape: [2, 4],
-        contents: { fp32Contents: [1, 2, 3, 4, 5, 6, 7, 8] },
+        contents: { fp32_contents: [1, 2, 3, 4, 5, 6, 7, 8] },
       },
-      { name: "agent", datatype: "INT64", shape: [2], contents: { int64Contents: [1, 0] } },
+      { name: "agent", datatype: "INT64", shape: [2], contents: { int64_contents: [1, 0] } },
       {
         name: "adapter",
         datatype: "BYTES",
         shape: [2],
-        contents: { bytesContents: [Buffer.from("agent_0"), Buffer.from("agent_1")] },
+        contents: { bytes_contents: [Buffer.from("agent_0"), Buffer.from("agent_1")] },
       },
     ],
     parameters: {
-      priority: { int64Param: 1 },
-      timeout: { doubleParam: 1e6 },
-      adapter_id: { stringParam: "agent_0" },
+      priority: { int64_param: 1 },
+      timeout: { double_param: 1e6 },
+      adapter_id: { string_param: "agent_0" },
     },
   },
 ];
@@ -108,7 +112,12 @@ const other = fc
   .tuple(fc.constantFrom(...METHODS), fc.constantFrom(...HOSTILE_NAMES), fc.array(edit, { maxLength: 2 }))
   .map(([method, name, edits]) => {
     // Some methods call it `name`, some `model_name`: what a message does not have is left out.
-    const message = encode(`${method}Request`, { name, modelName: name, version: name, repositoryName: "" });
+    const message = encode(`${method}Request`, {
+      name,
+      model_name: name,
+      version: name,
+      repository_name: "",
+    });
     return { method, message: edits.reduce(edited, message) };
   });
 

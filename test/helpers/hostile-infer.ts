@@ -33,7 +33,7 @@ const SOUND: readonly (readonly [model: string, request: object])[] = [
     "team",
     { inputs: [OBS], parameters: { sequence_id: 7, sequence_start: true, priority: 1, timeout: 1e6 } },
   ],
-  ["team", { inputs: [OBS], parameters: { sequence_id: "seven", sequence_end: true } }],
+  ["team", { inputs: [OBS], parameters: { sequence_id: "seven", sequence_start: true, sequence_end: true } }],
   ["team", { inputs: [...ROWS, tags("agent", "INT32", [0, 1])] }],
   [
     "team",

@@ -12,9 +12,15 @@ for (const name of ATTACK_NAMES) {
   test(`the server stands: ${name}, seed ${SEED}`, { timeout: 120_000 }, async () => {
     const world = await FuzzWorld.open();
     try {
-      const { share } = ATTACKS[name];
-      const { failure } = await runAttack(world, name, { cases: Math.round(share * CASES), seed: SEED });
+      const { share, answered } = ATTACKS[name];
+      const cases = Math.round(share * CASES);
+      const { failure } = await runAttack(world, name, { cases, seed: SEED });
       assert.equal(failure, undefined, failure);
+      const good = (world.answers.get(200) ?? 0) + (world.answers.get("OK") ?? 0);
+      assert.ok(
+        good >= answered * cases,
+        `only ${good} of ${cases} were answered: the attack reaches nothing`,
+      );
     } finally {
       await world.close();
     }
