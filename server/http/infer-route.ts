@@ -9,13 +9,14 @@ import { sendInferReply } from "./reply.ts";
 import type { Action } from "./routes.ts";
 
 export const infer: Action = async (request, response, context, { model, version }) => {
-  const started = performance.now();
   // Before the body is read: what is refused anyway need not arrive.
   if (!context.isReady()) throw stopping();
   const endpoint = context.service.endpoint(model, version);
   const header = request.headers[HEADER_LENGTH];
   const length = typeof header === "string" ? header : undefined;
   const body = await readBody(request, context.bodyLimitBytes, Number(length) || 0);
+  // A slow client's time is not the server's.
+  const started = performance.now();
   try {
     const parsed = parseInferRequest(body, length, endpoint.inputs, context.jsonLimitBytes);
     const result = await context.service.infer(endpoint, parsed, { cancelled: () => response.destroyed });

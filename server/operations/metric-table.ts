@@ -19,7 +19,7 @@ export const METRICS = {
   lorasa_build_info: { kind: "gauge", help: "1, with the version of the server.", labels: ["version"] },
   lorasa_request_duration_seconds: {
     kind: "histogram",
-    help: "From the end of an inference request's headers to the reply handed to the socket.",
+    help: "From an inference request being there whole to its reply handed to the socket.",
     labels: ["model"],
     buckets: REQUEST_SECONDS,
   },

@@ -1,6 +1,6 @@
 /**
- * Runs the benchmarks one after another and writes `docs/results/benchmarks.md`: run it on a machine that does nothing
- * else.
+ * Runs the benchmarks of training one after another and writes `docs/results/benchmarks.md`: run it on a machine that
+ * does nothing else. Not those of the server: see `server-results.ts`.
  *
  * `npm run results:benchmarks`; some ten minutes on two cores.
  */
@@ -35,13 +35,6 @@ const BENCHMARKS: readonly Benchmark[] = [
     title: "The simulator alone",
     command: ["test/bench/simulation.ts"],
     about: "HalfCheetah 2x3, 16 environments in two groups, random actions and no inference.",
-  },
-  {
-    title: "The server over the graph that it runs",
-    command: ["test/bench/server.ts"],
-    about:
-      "A team request of 8 agents over 16 kept-alive connections against a bare `node:http` server that runs the same " +
-      "graph without checks. Server and load share the machine.",
   },
 ];
 

@@ -87,7 +87,8 @@ test("without its adapter an agent answers 404, never as the backbone; others go
   const { client, policy, url } = await serveTiny(context, { mode: "factored" }, { token: TOKEN });
   const status = await client.unloadAdapter("team", "agent_1");
   assert.deepEqual([status.name, status.version, status.state], ["agent_1", "", "UNAVAILABLE"]);
-  const unknown = /404, LORASA_UNKNOWN_ADAPTER: adapter "agent_1" of team: expected a loaded one, received none/;
+  const unknown =
+    /404, LORASA_UNKNOWN_ADAPTER: adapter "agent_1" of team: expected a loaded one, received none/;
   const obs = floatTensor([2, 3], [...OBSERVATION, ...OBSERVATION]);
   const agent = { dtype: "int32", dims: [2], data: Int32Array.of(0, 1) } as const;
   await assert.rejects(client.infer("team", { obs: TEAM_OBS }), unknown);
@@ -112,7 +113,10 @@ test("an agent without an adapter in the repository waits for a push", async (co
     ["agent_0", "UNAVAILABLE"],
     ["agent_1", "READY"],
   ]);
-  await assert.rejects(client.infer("team", { obs: TEAM_OBS }), /LORASA_UNKNOWN_ADAPTER: adapter "agent_0" of team/);
+  await assert.rejects(
+    client.infer("team", { obs: TEAM_OBS }),
+    /LORASA_UNKNOWN_ADAPTER: adapter "agent_0" of team/,
+  );
   await push({ client }, 0, policy.adapter(0));
   const { outputs } = await client.infer("team", { obs: TEAM_OBS });
   assertClose((outputs["action"]!.data as Float32Array).subarray(0, 2), action(policy, 0, 0));
@@ -154,7 +158,63 @@ test("an adapter that does not fit changes nothing", async (context) => {
   );
   await assert.rejects(push({ client }, 7, good), /LORASA_UNKNOWN_AGENT: .*agent_7.*did you mean/);
   assert.deepEqual(await client.infer("team", { obs: TEAM_OBS }), before);
-  assert.doesNotMatch((await ask(`${url}/metrics`)).text, /^lorasa_adapter_swap_seconds_count/m);
+  assert.match((await ask(`${url}/metrics`)).text, /^lorasa_adapter_swap_seconds_count\{model="team"\} 0$/m);
+});
+
+test("a variant of an agent is a model of its own from its push to its unload", async (context) => {
+  const { client, policy, url } = await serveTiny(context, { mode: "factored" }, { token: TOKEN });
+  const { config, tensors } = files(policy.adapter(60));
+  const blue = `${url}/v2/models/team.agent_0.blue`;
+  assertErrorReply(await ask(blue), 404, /LORASA_UNKNOWN_MODEL: model "team\.agent_0\.blue"/);
+  const pushed = await client.pushAdapter("team", "agent_0.blue", config, tensors, { keep: true, pin: true });
+  assert.deepEqual(
+    [pushed.name, pushed.agent, pushed.version, pushed.pinned],
+    ["agent_0.blue", "agent_0", "1", true],
+  );
+  const own = floatTensor([1, 3], OBSERVATION);
+  const { outputs, adapterVersions } = await client.infer("team.agent_0.blue", { obs: own });
+  assertClose(outputs["action"]!.data as Float32Array, action(policy, 0, 60));
+  assert.deepEqual(adapterVersions, { "agent_0.blue": 1 });
+  const asked = await client.infer("team.agent_0", { obs: own }, { adapterId: "agent_0.blue" });
+  assert.deepEqual(asked.outputs, outputs);
+  const described = JSON.parse((await ask(blue)).text) as Record<string, unknown>;
+  assert.equal(described["name"], "team.agent_0.blue");
+  const again = client.pushAdapter("team", "agent_0.blue", config, tensors, { keep: true });
+  await assert.rejects(again, /409, LORASA_EXISTS/);
+  await assert.rejects(client.unloadAdapter("team", "agent_0.blue"), /409, LORASA_BUSY: .*unpin it first/);
+  assert.equal((await client.unpinAdapter("team", "agent_0.blue")).pinned, false);
+  await client.unloadAdapter("team", "agent_0.blue", { drain: false });
+  assertErrorReply(await ask(blue), 404, /LORASA_UNKNOWN_MODEL/);
+});
+
+test("a rollback takes a push back, and a second one takes that back", async (context) => {
+  const { client, policy } = await serveTiny(context, { mode: "factored" }, { token: TOKEN });
+  await assert.rejects(client.rollbackAdapter("team", "agent_0"), /404, LORASA_UNKNOWN_ADAPTER: .*before 1/);
+  await push({ client }, 0, policy.adapter(80));
+  for (const [version, seed] of [
+    ["3", 0],
+    ["4", 80],
+  ] as const) {
+    assert.equal((await client.rollbackAdapter("team", "agent_0")).version, version);
+    const { outputs } = await client.infer("team.agent_0", { obs: floatTensor([1, 3], OBSERVATION) });
+    assertClose(outputs["action"]!.data as Float32Array, action(policy, 0, seed));
+  }
+});
+
+test("files that are not those whose checksum was sent change nothing", async (context) => {
+  const { client, policy, url } = await serveTiny(context, { mode: "factored" }, { token: TOKEN });
+  const before = await client.infer("team", { obs: TEAM_OBS });
+  const { config, tensors } = files(policy.adapter(81));
+  const encoded = Buffer.from(tensors).toString("base64");
+  const parameters = { config, "file:adapter_model.safetensors": encoded, load_inplace: true };
+  const wrong = await load(url, { parameters: { ...parameters, sha256: "ab".repeat(32) } });
+  assertErrorReply(wrong, 400, /LORASA_CHECKSUM: adapter agent_0, SHA-256 of its tensors: expected (ab){32}/);
+  assertErrorReply(
+    await load(url, { parameters: { ...parameters, sha256: "ab" } }),
+    400,
+    /LORASA_REQUEST: .*sha256/,
+  );
+  assert.deepEqual(await client.infer("team", { obs: TEAM_OBS }), before);
 });
 
 test("a policy whose answer overflows is an error, not broken JSON", async (context) => {

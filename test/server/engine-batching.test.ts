@@ -86,6 +86,24 @@ for (const [what, { asked, variants = false }] of Object.entries(MIXES)) {
   }
 }
 
+test("requests of different callbacks of one turn of the event loop are one batch", async (context) => {
+  const engine = await openTiny(context, { mode: "stacked" });
+  const inputs = { obs: rows([1, 2, 3]) };
+  // As sockets are read: a callback each, all in one phase.
+  const asked = Array.from(
+    { length: 5 },
+    () =>
+      new Promise<Answer>((resolve, reject) => {
+        setImmediate(() => ask(engine, "team", inputs).then(resolve, reject));
+      }),
+  );
+  await Promise.all(asked);
+  assert.deepEqual(
+    engine.events.batches.map(({ requests }) => requests),
+    [5],
+  );
+});
+
 test("different adapters of one agent run as gathered rows, each with its own", async (context) => {
   const runtime = watchedRuntime();
   const engine = await openTiny(context, { mode: "factored", ...SIZES }, { runtime });

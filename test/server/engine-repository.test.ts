@@ -178,6 +178,15 @@ test("loads and unloads that are asked for together are done in their order", as
   await ask(engine, "team", TEAM);
 });
 
+test("what was asked for last holds, however long what was asked for before takes", async (context) => {
+  const engine = await openTiny(context, { mode: "factored" });
+  const { service } = engine;
+  await Promise.all([service.load("team"), service.unload("team")]);
+  assert.throws(() => service.endpoint("team"), /model "team"/);
+  await Promise.all([service.load("team"), service.unload("team"), service.load("team")]);
+  await ask(engine, "team", TEAM);
+});
+
 test("a model of another version answers under that version", async (context) => {
   const engine = await openTiny(context, { mode: "stacked" });
   const path = join(engine.repository, "team/model.json");

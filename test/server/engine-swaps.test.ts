@@ -80,18 +80,20 @@ for (const [where, options] of Object.entries(SETTINGS)) {
     const seeds = new Map(["agent_0", "agent_1"].map((name, agent) => [name, [agent]]));
     seeds.set("agent_0.blue", [50]);
     await push(engine, "agent_0.blue", 50);
+    const acknowledged = new Map<string, number>();
     let swapping = true;
     let broken = false;
     let replies = 0;
     const seen = new Set<string>();
     const drive = async ({ model, inputs, rows }: Driver): Promise<void> => {
-      const newest: Record<string, number> = {};
       while (swapping) {
+        const told = new Map(acknowledged);
         const answer = await ask(engine, model, inputs);
         checkReply(engine, answer, rows, seeds);
         for (const [name, version] of Object.entries(answer.versions)) {
-          assert.ok(version >= (newest[name] ?? 0), `${name} went back`);
-          newest[name] = version;
+          const least = told.get(name) ?? 1;
+          assert.ok(version >= least, `${name}=${version} began after ${least} was acknowledged or seen`);
+          acknowledged.set(name, Math.max(version, acknowledged.get(name) ?? 1));
         }
         seen.add(JSON.stringify(answer.versions));
         replies += 1;
@@ -102,7 +104,7 @@ for (const [where, options] of Object.entries(SETTINGS)) {
       const before = replies;
       while (replies < before + DRIVERS.length && !broken) await turns(1);
     };
-    const swapped = swapAll(engine, seeds, seenByOne).finally(() => {
+    const swapped = swapAll(engine, seeds, acknowledged, seenByOne).finally(() => {
       swapping = false;
     });
     const driven = [...DRIVERS, ...DRIVERS].map((driver) =>
@@ -120,6 +122,7 @@ for (const [where, options] of Object.entries(SETTINGS)) {
 async function swapAll(
   engine: TinyEngine,
   seeds: ReadonlyMap<string, number[]>,
+  acknowledged: Map<string, number>,
   seen: () => Promise<void>,
 ): Promise<void> {
   for (let i = 0; i < 75; i++) {
@@ -131,6 +134,7 @@ async function swapAll(
       ? await engine.adapters().rollback(name)
       : await push(engine, name, versions.at(-1)!);
     assert.equal(version, versions.length);
+    acknowledged.set(name, version);
     await seen();
   }
 }

@@ -257,10 +257,47 @@ const FAULTS: readonly Fault[] = [
     body: inputs({ ...OBS, parameters: { shared_memory_region: "x" } }),
   },
   {
-    what: "a sequence",
+    what: "unknown adapter",
+    status: 404,
+    message: /LORASA_UNKNOWN_ADAPTER: adapter "agent_0\.blue" of team: expected a loaded one.*push it first/,
+    body: { ...inputs(OBS), parameters: { adapter_id: "agent_0.blue" } },
+  },
+  {
+    what: "adapter that is no name",
     status: 400,
-    message: /LORASA_REQUEST: parameters.sequence_id: .*hidden_in/,
-    body: { ...inputs(OBS), parameters: { sequence_id: 5 } },
+    message: /LORASA_REQUEST: parameters\.adapter_id: expected the name of an adapter, received number/,
+    body: { ...inputs(OBS), parameters: { adapter_id: 0 } },
+  },
+  {
+    what: "unknown adapter of a row",
+    status: 404,
+    message: /LORASA_UNKNOWN_ADAPTER: adapter "agent_9"/,
+    body: inputs(ROWS, tags([0, 1]), { ...tags(["agent_0", "agent_9"], "BYTES"), name: "adapter" }),
+  },
+  {
+    what: "adapters to a team request",
+    status: 400,
+    message: /LORASA_SHAPE: input adapter: expected rows \[B, …\] with agent \[B\], received \[2\]/,
+    body: inputs(OBS, { ...tags(["agent_0", "agent_1"], "BYTES"), name: "adapter" }),
+  },
+  {
+    what: "an adapter's name that was not pushed",
+    status: 404,
+    message: /LORASA_UNKNOWN_MODEL: model "team\.agent_0\.blue"/,
+    path: "/v2/models/team.agent_0.blue/infer",
+    body: inputs(ROWS),
+  },
+  {
+    what: "a broken priority",
+    status: 400,
+    message: /LORASA_REQUEST: parameters\.priority: expected a whole number, received 0\.5/,
+    body: { ...inputs(OBS), parameters: { priority: 0.5 } },
+  },
+  {
+    what: "a timeout of words",
+    status: 400,
+    message: /LORASA_REQUEST: parameters\.timeout: expected a whole number, received soon/,
+    body: { ...inputs(OBS), parameters: { timeout: "soon" } },
   },
   {
     what: "a reserved parameter",
@@ -410,4 +447,45 @@ test("a hidden input of the wrong size, a mask of twos, and a row with nothing t
     /LORASA_RANGE: input action_mask row 1: .*none available/,
   );
   assert.equal((await post(zeros, mask([1, 1, 0, 1]))).status, 200);
+});
+
+test("a sequence of a policy that keeps a state: not started, without an id, with flags that are none", async (context) => {
+  const recurrent = await serveTiny(context, { mode: "factored", hidden: 4 });
+  const post = (parameters: object) =>
+    ask(`${recurrent.url}/v2/models/team/infer`, {
+      method: "POST",
+      body: JSON.stringify({ ...inputs(OBS), parameters }),
+    });
+  const notStarted = /LORASA_REQUEST: sequence 5 of team: expected a live one, or sequence_start/;
+  assertErrorReply(await post({ sequence_id: 5 }), 400, notStarted);
+  assertErrorReply(await post({ sequence_id: 0, sequence_start: true }), 400, /LORASA_NAME: input hidden_in/);
+  assertErrorReply(
+    await post({ sequence_id: -5 }),
+    400,
+    /LORASA_REQUEST: parameters\.sequence_id: .*received -5/,
+  );
+  const flag = /LORASA_REQUEST: parameters\.sequence_start: expected true or false, received 1/;
+  assertErrorReply(await post({ sequence_id: 5, sequence_start: 1 }), 400, flag);
+  assertErrorReply(await post({ sequence_id: 5 }), 400, notStarted);
+  assert.equal((await post({ sequence_id: 5, sequence_start: true })).status, 200);
+  assert.equal((await post({ sequence_id: "5", sequence_end: true })).status, 200);
+  assertErrorReply(await post({ sequence_id: 5 }), 400, notStarted);
+});
+
+test("a full queue and a request that waited too long are 503 with a time to come back", async (context) => {
+  const full = await serveTiny(context, { mode: "stacked" }, { queueLimit: 1, queueDelayUs: 50_000 });
+  const post = (parameters: object) =>
+    ask(`${full.url}/v2/models/team/infer`, {
+      method: "POST",
+      body: JSON.stringify({ ...inputs(OBS), parameters }),
+    });
+  const replies = await Promise.all([post({}), post({})]);
+  const refused = replies.find(({ status }) => status !== 200)!;
+  assertErrorReply(refused, 503, /LORASA_UNAVAILABLE: a place in the queue of team/);
+  assert.equal(refused.headers.get("retry-after"), "1");
+  assertErrorReply(
+    await post({ timeout: 1 }),
+    503,
+    /LORASA_UNAVAILABLE: inference: .*within the request's timeout/,
+  );
 });

@@ -92,6 +92,23 @@ for (const mode of MODES) {
     );
   });
 
+  test(`${mode}: a sequence keeps its state on the server`, async (context) => {
+    const { client } = await serveTiny(context, { mode, hidden: 4 });
+    let hidden = floatTensor([2, 2, 4]);
+    for (const step of [0, 1, 2]) {
+      const obs = floatTensor([2, 2, 3], normals(12, 20 + step));
+      const { outputs } = await client.infer("team", { obs, hidden_in: hidden });
+      const sequence = { sequenceId: "episode 1", sequenceStart: step === 0, sequenceEnd: step === 2 };
+      assert.deepEqual((await client.infer("team", { obs }, sequence)).outputs, outputs);
+      hidden = floatTensor([2, 2, 4], floats(outputs["hidden_out"]!.data).slice());
+    }
+    const obs = floatTensor([2, 2, 3], normals(12, 20));
+    await assert.rejects(
+      client.infer("team", { obs }, { sequenceId: "episode 1" }),
+      /LORASA_REQUEST: sequence/,
+    );
+  });
+
   test(`${mode}: a discrete action obeys its mask`, async (context) => {
     const { policy, client } = await serveTiny(context, {
       mode,
