@@ -43,6 +43,8 @@ interface AdapterRecord {
   /** The version before and its files; the checksum is empty when they were not read yet. */
   previous: { readonly version: number; readonly folder: string; readonly sha256: string } | undefined;
   resident: ResidentAdapter | undefined;
+  /** Versions that were replaced or evicted while requests held them. */
+  leaving: readonly ResidentAdapter[];
   /** A read under way, shared by the requests that wait for it. */
   reading: Promise<ResidentAdapter> | undefined;
   pinned: boolean;
@@ -188,8 +190,7 @@ export class AdapterRegistry implements Adapters {
     return this.#locked(name, async () => {
       const record = this.#known(name);
       if (record.pinned) throw busy(name, "one that is not pinned", "a pinned one", "unpin it first");
-      const { resident } = record;
-      if (!drain && resident && resident.holders > 0) {
+      if (!drain && isHeld(record)) {
         throw busy(name, "one that no request holds", "one in use", "ask with drain to wait");
       }
       const { reading } = record;
@@ -198,7 +199,7 @@ export class AdapterRegistry implements Adapters {
       this.#tell("unloaded", record, 0);
       // Requests that began with it need its files a moment longer.
       await reading?.catch(() => {});
-      if (resident) await this.#free(resident);
+      await this.#free(record);
       // A durable store would bring it back with the next server.
       if (record.previous) await this.#options.store.remove(name, record.previous.version);
       await this.#options.store.remove(name, record.version);
@@ -332,7 +333,8 @@ export class AdapterRegistry implements Adapters {
   }
 
   #keep(record: AdapterRecord, adapter: ResidentAdapter): void {
-    if (!record.resident) this.#residentCount += 1;
+    if (record.resident) leave(record);
+    else this.#residentCount += 1;
     record.resident = adapter;
     record.used = performance.now();
     if (this.#agents.has(record.name)) this.#team = undefined;
@@ -356,16 +358,17 @@ export class AdapterRegistry implements Adapters {
 
   #drop(record: AdapterRecord): void {
     if (!record.resident) return;
+    leave(record);
     record.resident = undefined;
     this.#residentCount -= 1;
     if (this.#agents.has(record.name)) this.#team = undefined;
   }
 
   /** Settles when no request holds the adapter any more. */
-  #free(adapter: ResidentAdapter): Promise<void> {
+  #free(record: AdapterRecord): Promise<void> {
     return new Promise((resolve) => {
       const look = (): void => {
-        if (adapter.holders > 0) return;
+        if (isHeld(record)) return;
         this.#drained.delete(look);
         resolve();
       };
@@ -407,6 +410,7 @@ export class AdapterRegistry implements Adapters {
       used: 0,
       previous: undefined,
       resident: undefined,
+      leaving: [],
       reading: undefined,
       pinned: false,
       unloaded: false,
@@ -537,6 +541,16 @@ export class AdapterRegistry implements Adapters {
       mend: this.#agents.has(name) ? "push one, or leave this agent out" : "push it first",
     });
   }
+}
+
+/** In whichever version. */
+function isHeld({ resident, leaving }: AdapterRecord): boolean {
+  return [resident, ...leaving].some((adapter) => adapter !== undefined && adapter.holders > 0);
+}
+
+function leave(record: AdapterRecord): void {
+  const all = record.resident ? [record.resident, ...record.leaving] : record.leaving;
+  record.leaving = all.filter(({ holders }) => holders > 0);
 }
 
 function adapterFolders(folder: string): string[] {

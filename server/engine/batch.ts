@@ -2,14 +2,12 @@
  * Runs a batch of requests through a policy's graphs, in each layout that the graphs come in, with each row's
  * adapter. Not when a batch is made: see `scheduler.ts`.
  */
-import { elementCount } from "../../src/base/tensor.ts";
 import type { AdapterBank } from "./adapter-bank.ts";
 import type { BoundGraph, FixedInputs, RowBuffers } from "./bound-graph.ts";
 import {
   agentOfRow,
   gatherRows,
   groupPlaces,
-  groupSizes,
   type Place,
   type RowAgents,
   type RowBlock,
@@ -30,6 +28,8 @@ export interface PolicyRows {
   readonly features: Readonly<Partial<Record<PolicyInput, RowBlock>>>;
   /** Widths of the rows that are answered. */
   readonly answered: RowSizes;
+  /** Outputs that are read; all of them when absent. */
+  readonly wanted?: readonly string[];
   /** Absent for a model without a bank. */
   readonly adapters?: RowAdapters;
 }
@@ -57,15 +57,16 @@ const NOTHING_FIXED: FixedInputs = {};
 /**
  * All agents in one graph `[N, E, …]`: rows are sorted by agent and short groups padded.
  * @param bank slot n is agent n's; absent for a stacked graph.
+ * @param size rows of a group, at least the most that an agent has.
  */
 export function planGrouped(
   graph: BoundGraph,
   bank: AdapterBank | undefined,
   batch: readonly PolicyRows[],
+  size: number,
 ): BatchPlan {
   const { team } = batch[0]!;
   const agents = batch.map((rows) => rows.agents);
-  const { size } = groupSizes(agents, team);
   const places = groupPlaces(agents, team, size);
   const answers = batch.map((rows) => allocateAnswer(graph, rows));
   const fill = (buffers: RowBuffers): void => {
@@ -130,13 +131,13 @@ function mergedRun(
     }
   };
   const read = (outputs: RowBuffers["outputs"]): void => {
-    for (const name in outputs) {
-      let at = 0;
-      for (const [request, answer] of answers.entries()) {
-        const rows = sources[request]!;
+    let at = 0;
+    for (const [request, answer] of answers.entries()) {
+      const rows = sources[request]!;
+      for (const name in answer) {
         returnRows(answer[name] as RowBlock, outputs[name] as RowBlock, rows, at);
-        at += rows.length;
       }
+      at += rows.length;
     }
   };
   return { graph, leading: [total], fixed: NOTHING_FIXED, fill, read };
@@ -161,6 +162,8 @@ function returnRows(into: RowBlock, from: RowBlock, rows: Int32Array, at: number
     const start = rows[k]! * into.width;
     const origin = (at + k) * from.width;
     for (let i = 0; i < copied; i++) into.data[start + i] = from.data[origin + i]!;
+    // A block of int64 is one wide: nothing is left of it.
+    for (let i = copied; i < into.width; i++) into.data[start + i] = 0;
   }
 }
 
@@ -171,7 +174,7 @@ function gather({ inputs }: RowBuffers, rows: PolicyRows, place: Place): void {
 
 function scatter(outputs: RowBuffers["outputs"], answer: PolicyAnswer, place: Place): void {
   // Both blocks have the element type of the same graph output.
-  for (const name in outputs) scatterRows(answer[name] as RowBlock, outputs[name] as RowBlock, place);
+  for (const name in answer) scatterRows(answer[name] as RowBlock, outputs[name] as RowBlock, place);
 }
 
 /**
@@ -251,14 +254,32 @@ function fillSlots(
   }
 }
 
+/** One piece of memory for all outputs: reading a run's rows writes every element of it. */
 function allocateAnswer(graph: BoundGraph, rows: PolicyRows): PolicyAnswer {
   const count = rowCount(rows.agents, rows.team);
+  const { wanted } = rows;
+  const all = graph.session.outputs;
+  const outputs = wanted ? all.filter(({ name }) => wanted.includes(name)) : all;
+  // BoundGraph refused every output that is not in the table.
+  const widths = outputs.map(({ name }) => POLICY_OUTPUTS[name]!.width(rows.answered));
+  const bytes = outputs.map(({ dtype }, at) => alignedBytes(dtype === "int64" ? 8 : 4, count * widths[at]!));
+  const { buffer } = Buffer.allocUnsafeSlow(bytes.reduce((sum, each) => sum + each, 0));
   const answer: Record<string, RowBlock<Float32Array | BigInt64Array>> = {};
-  for (const { name, dtype } of graph.session.outputs) {
-    // BoundGraph refused every output that is not in the table.
-    const width = POLICY_OUTPUTS[name]!.width(rows.answered);
-    const length = elementCount([count, width]);
-    answer[name] = { width, data: dtype === "int64" ? new BigInt64Array(length) : new Float32Array(length) };
+  let offset = 0;
+  for (const [at, { name, dtype }] of outputs.entries()) {
+    const width = widths[at]!;
+    const length = count * width;
+    const data =
+      dtype === "int64"
+        ? new BigInt64Array(buffer, offset, length)
+        : new Float32Array(buffer, offset, length);
+    answer[name] = { width, data };
+    offset += bytes[at]!;
   }
   return answer;
+}
+
+/** Up to a multiple of eight, so that what follows may be int64. */
+function alignedBytes(size: number, length: number): number {
+  return Math.ceil((size * length) / 8) * 8;
 }

@@ -21,7 +21,7 @@ import {
 import type { BoundGraph, FixedInputs } from "./bound-graph.ts";
 import { type CostModel, measureCost } from "./cost-model.ts";
 import { clearPadding, isPadded } from "./padding.ts";
-import { groupSizes, type RowAgents, type RowBlock, rowCount } from "./placement.ts";
+import { groupSize, type RowAgents, type RowBlock, rowCount } from "./placement.ts";
 import {
   type Addressee,
   addresseeOf,
@@ -73,6 +73,13 @@ export interface PreparedRequest {
   readonly endpoint: Endpoint;
   readonly rows: PolicyRows;
   readonly leading: readonly number[];
+}
+
+/** Which graph a batch takes, with how many rows a group, and how long that is expected to take. */
+export interface BatchLayout {
+  readonly kind: "merged" | "grouped" | "gathered";
+  readonly size: number;
+  readonly ms: number;
 }
 
 /** The tensors of a factored model's graphs for adapters. */
@@ -154,16 +161,18 @@ export class PolicyModel {
     held?: HeldState,
   ): PreparedRequest | Promise<PreparedRequest> {
     const checked = checkRequest(endpoint.addressee, request.inputs, held);
-    for (const { name } of request.outputs ?? []) checkOutput(name, endpoint.outputs);
+    for (const output of request.outputs ?? []) checkOutput(output.name, endpoint.outputs);
+    const wanted = request.outputs && wantedOutputs(request.outputs, held !== undefined);
     const name = adapterIdOf(request.parameters) ?? endpoint.adapter;
     if (!this.registry) {
       if (name !== undefined || checked.named) throw mergedAdapters(this.manifest);
-      return this.#prepared(endpoint, checked, undefined);
+      return this.#prepared(endpoint, checked, undefined, wanted);
     }
     const adapters = findAdapters(this.registry, this.manifest, checked, name);
-    if (adapters instanceof Promise)
-      return adapters.then((found) => this.#prepared(endpoint, checked, found));
-    return this.#prepared(endpoint, checked, adapters);
+    if (adapters instanceof Promise) {
+      return adapters.then((found) => this.#prepared(endpoint, checked, found, wanted));
+    }
+    return this.#prepared(endpoint, checked, adapters, wanted);
   }
 
   /** Gives back the adapters of a request that is answered or given up. */
@@ -173,34 +182,36 @@ export class PolicyModel {
     this.registry?.released();
   }
 
-  /** How a batch is to be run; its inputs are not copied yet. */
-  plan(batch: readonly PolicyRows[]): BatchPlan {
+  /** The cheapest way to run a batch, by what the graphs took when the model was loaded. */
+  layout(batch: readonly PolicyRows[]): BatchLayout {
+    const { main, rows } = this.#costs;
+    const { team } = batch[0]!;
+    const agents = batch.map((each) => each.agents);
+    const total = agents.reduce((sum, each) => sum + rowCount(each, team), 0);
+    if (this.graphs.mode === "merged") return { kind: "merged", size: 0, ms: main.estimate(total) };
+    const size = groupSize(agents, team);
+    const grouped = { kind: "grouped", size, ms: main.estimate(team * size) } as const;
+    if (!rows) return grouped;
+    const gathered = { kind: "gathered", size: 0, ms: rows.estimate(total) } as const;
+    // Without padding grouped is never much dearer, and a team request gives the same bits on every server.
+    const cheaper = team * size === total || grouped.ms <= gathered.ms;
+    return cheaper && hasOneAdapterAnAgent(batch) ? grouped : gathered;
+  }
+
+  /**
+   * How a batch is to be run; its inputs are not copied yet.
+   * @param apart gives adapters memory of their own, for a run that others do not wait for.
+   */
+  plan(batch: readonly PolicyRows[], { kind, size }: BatchLayout, apart = false): BatchPlan {
     const { graphs } = this;
     if (graphs.mode === "merged") return planMerged(graphs.agents, batch);
-    if (graphs.mode === "stacked") return planGrouped(graphs.team, undefined, batch);
-    const banks = this.#banks!;
-    if (this.#isGrouped(batch)) return planGrouped(graphs.team, banks.team, batch);
-    return planGathered(graphs.rows, banks.rows, batch);
-  }
-
-  /** The same with adapters in memory of its own, for a run that others do not wait for. */
-  planApart(batch: readonly PolicyRows[]): BatchPlan {
-    const { graphs } = this;
-    if (graphs.mode !== "factored") return this.plan(batch);
-    const { layout } = this.#banks!;
-    if (this.#isGrouped(batch)) {
-      return planGrouped(graphs.team, new AdapterBank(layout, this.manifest.agents.length), batch);
+    if (graphs.mode === "stacked") return planGrouped(graphs.team, undefined, batch, size);
+    const { layout, team, rows } = this.#banks!;
+    if (kind === "grouped") {
+      const bank = apart ? new AdapterBank(layout, this.manifest.agents.length) : team;
+      return planGrouped(graphs.team, bank, batch, size);
     }
-    return planGathered(graphs.rows, new AdapterBank(layout, 1), batch);
-  }
-
-  /** Milliseconds that a batch is expected to take. */
-  estimate(batch: readonly PolicyRows[]): number {
-    const { main, rows } = this.#costs;
-    if (this.graphs.mode === "merged") return main.estimate(totalRows(batch));
-    const grouped = main.estimate(groupedRows(batch));
-    if (!rows || this.#isGrouped(batch)) return grouped;
-    return rows.estimate(totalRows(batch));
+    return planGathered(graphs.rows, apart ? new AdapterBank(layout, 1) : rows, batch);
   }
 
   /**
@@ -232,7 +243,8 @@ export class PolicyModel {
     if (prepared instanceof Promise)
       throw new LorasaError("LORASA_UNAVAILABLE", { asked: "an adapter in memory" });
     try {
-      const { runs, answers } = this.plan([prepared.rows]);
+      const batch = [prepared.rows];
+      const { runs, answers } = this.plan(batch, this.layout(batch));
       for (const { graph, leading, fixed, fill, read } of runs) {
         const binding = graph.bind(leading, fixed);
         fill(binding);
@@ -256,24 +268,22 @@ export class PolicyModel {
     return graphs.mode === "stacked" ? [graphs.team] : [graphs.team, graphs.rows];
   }
 
-  #prepared(endpoint: Endpoint, checked: CheckedRequest, adapters: RowAdapters | undefined): PreparedRequest {
-    const { agents, features, leading } = checked;
+  #prepared(
+    endpoint: Endpoint,
+    { agents, features, leading }: CheckedRequest,
+    adapters: RowAdapters | undefined,
+    wanted: readonly string[] | undefined,
+  ): PreparedRequest {
     if (adapters) for (const adapter of distinctAdapters(adapters)) adapter.holders += 1;
-    const rows = { agents, team: this.manifest.agents.length, features, answered: endpoint.addressee.sizes };
-    return { endpoint, leading, rows: adapters ? { ...rows, adapters } : rows };
-  }
-
-  /**
-   * Grouped while the padding costs less than gathering an adapter for every row does; always where there is none, so
-   * that team requests give the same bits on every server.
-   */
-  #isGrouped(batch: readonly PolicyRows[]): boolean {
-    const { main, rows } = this.#costs;
-    if (!rows) return true;
-    const grouped = groupedRows(batch);
-    const total = totalRows(batch);
-    const cheaper = grouped === total || main.estimate(grouped) <= rows.estimate(total);
-    return cheaper && hasOneAdapterAnAgent(batch);
+    const rows = {
+      agents,
+      team: this.manifest.agents.length,
+      features,
+      answered: endpoint.addressee.sizes,
+      ...(adapters && { adapters }),
+      ...(wanted && { wanted }),
+    };
+    return { endpoint, leading, rows };
   }
 
   #measure(): { main: CostModel; rows: CostModel | undefined } {
@@ -338,18 +348,13 @@ function newBanks({ adapterLayers, agents }: ModelManifest): Banks {
   };
 }
 
-/** Rows of the grouped graph for a batch, padding included. */
-function groupedRows(batch: readonly PolicyRows[]): number {
-  const { team } = batch[0]!;
-  const { size } = groupSizes(
-    batch.map(({ agents }) => agents),
-    team,
-  );
-  return team * size;
-}
-
-function totalRows(batch: readonly PolicyRows[]): number {
-  return batch.reduce((sum, { agents, team }) => sum + rowCount(agents, team), 0);
+/** A sequence also needs the state that its next request begins with. */
+function wantedOutputs(
+  outputs: readonly { readonly name: string }[],
+  inSequence: boolean,
+): readonly string[] {
+  const names = outputs.map(({ name }) => name);
+  return inSequence ? [...names, "hidden_out"] : names;
 }
 
 function checkOutput(name: string, outputs: readonly TensorMetadata[]): void {

@@ -9,7 +9,7 @@ import type { BatchPlan, PolicyAnswer, PolicyRows } from "./batch.ts";
 import type { EngineEvents } from "./events.ts";
 import type { LongRuns } from "./long-runs.ts";
 import { rowCount } from "./placement.ts";
-import type { PolicyModel, PreparedRequest } from "./policy-model.ts";
+import type { BatchLayout, PolicyModel, PreparedRequest } from "./policy-model.ts";
 import type { BatchTimes, EndpointStatistics } from "./statistics.ts";
 
 export interface SchedulerOptions {
@@ -127,16 +127,21 @@ export class Scheduler {
   #run(batch: readonly QueuedRequest[], startedAt: number): void {
     const rows = batch.map(({ prepared }) => prepared.rows);
     try {
-      const { longRunMs } = this.#options;
-      if (this.#model.estimate(rows) >= longRunMs) this.#runAway(batch, rows, startedAt);
-      else this.#runHere(batch, rows, startedAt);
+      const layout = this.#model.layout(rows);
+      if (layout.ms >= this.#options.longRunMs) this.#runAway(batch, rows, layout, startedAt);
+      else this.#runHere(batch, rows, layout, startedAt);
     } catch (error) {
       this.#runApart(batch, error);
     }
   }
 
-  #runHere(batch: readonly QueuedRequest[], rows: readonly PolicyRows[], startedAt: number): void {
-    const plan = this.#model.plan(rows);
+  #runHere(
+    batch: readonly QueuedRequest[],
+    rows: readonly PolicyRows[],
+    layout: BatchLayout,
+    startedAt: number,
+  ): void {
+    const plan = this.#model.plan(rows, layout);
     const times = { input: 0, infer: 0, output: 0 };
     let before = performance.now();
     const lap = (): number => {
@@ -157,8 +162,13 @@ export class Scheduler {
     this.#answer(batch, plan, times, startedAt);
   }
 
-  #runAway(batch: readonly QueuedRequest[], rows: readonly PolicyRows[], startedAt: number): void {
-    const plan = this.#model.planApart(rows);
+  #runAway(
+    batch: readonly QueuedRequest[],
+    rows: readonly PolicyRows[],
+    layout: BatchLayout,
+    startedAt: number,
+  ): void {
+    const plan = this.#model.plan(rows, layout, true);
     this.#away += batch.length;
     this.#options.longRuns
       .run(plan.runs)

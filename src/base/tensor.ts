@@ -90,16 +90,19 @@ export function firstNonFinite(data: ArrayLike<number>): number {
   return -1;
 }
 
-/** Zero times a finite number is zero, times any other NaN: no branch an element, and four sums to wait on. */
+/**
+ * A sum of float32 in double cannot overflow, so it is finite when all of them are: no branch an element, and four
+ * sums to wait on.
+ */
 function isFinite32(data: Float32Array): boolean {
   let [a, b, c, d] = [0, 0, 0, 0];
   const even = data.length & ~3;
   for (let i = 0; i < even; i += 4) {
-    a += data[i]! * 0;
-    b += data[i + 1]! * 0;
-    c += data[i + 2]! * 0;
-    d += data[i + 3]! * 0;
+    a += data[i]!;
+    b += data[i + 1]!;
+    c += data[i + 2]!;
+    d += data[i + 3]!;
   }
-  for (let i = even; i < data.length; i++) a += data[i]! * 0;
-  return a + b + c + d === 0;
+  for (let i = even; i < data.length; i++) a += data[i]!;
+  return Number.isFinite(a + b + c + d);
 }

@@ -115,28 +115,34 @@ export function indices(...data: readonly number[]): Values {
   return { datatype: "INT32", shape: [data.length], data: Int32Array.from(data) };
 }
 
+interface AskOptions extends Partial<InferCall> {
+  /** Of those that the model has; all of them when absent. */
+  readonly outputs?: readonly string[];
+}
+
 /** Asks one of the service's names and waits. */
 export async function ask(
   { service }: { readonly service: Pick<LocalPolicyService, "endpoint" | "infer"> },
   model: string,
   inputs: Inputs,
   parameters: Parameters = {},
-  call: InferCall = STAYS,
+  { outputs: wanted, ...call }: AskOptions = {},
 ): Promise<Answer> {
-  const request = inferRequest(inputs, parameters);
-  const result = await service.infer(service.endpoint(model), request, call);
-  const outputs = result.outputs.map(
+  const outputs = wanted?.map((name) => ({ name, binary: true }));
+  const request = { ...inferRequest(inputs, parameters), ...(outputs && { outputs }) };
+  const result = await service.infer(service.endpoint(model), request, { ...STAYS, ...call });
+  const answered = result.outputs.map(
     ({ tensor }) => [tensor.name, Array.from(numbersOf(tensor), Number)] as const,
   );
   return {
     model: result.modelName,
-    outputs: Object.fromEntries(outputs),
+    outputs: Object.fromEntries(answered),
     versions: parseVersions(`${result.parameters["adapter_versions"] ?? ""}`),
   };
 }
 
 /** As a door hands it over. */
-export function inferRequest(inputs: Inputs, parameters: Parameters = {}): InferRequest {
+function inferRequest(inputs: Inputs, parameters: Parameters = {}): InferRequest {
   const tensors = Object.entries(inputs).map(([name, values]) => [name, { name, ...values }] as const);
   return { id: "", parameters, inputs: new Map<string, WireTensor>(tensors), binaryDefault: true };
 }

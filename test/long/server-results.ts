@@ -26,9 +26,9 @@ const BENCHMARKS: readonly Benchmark[] = [
       "Team requests of 8 agents (30 features, 64-64, 6 actions, adapters of rank 8) over 16 kept-alive connections, each " +
       "sending its next when its last is answered, and `alone` over one. `bare` is a `node:http` server, `express` an " +
       "Express route, both reading and answering the same bytes with the same graph, without checks and without batches. " +
-      "`outside, processor` is the part of the server's processor time that is not in ONNX Runtime, HTTP included. The " +
-      "share outside ONNX Runtime that has a bound is of server time: the wall time of handling a request inside the " +
-      "server, from the end of its headers to the reply handed to the socket, with one connection.",
+      "What is outside ONNX Runtime is told three times: of a request's time in the engine, as the protocol's statistics " +
+      "count it and `perf_analyzer` prints it, which is the one with a bound; of the time from the request being there " +
+      "whole to its reply handed to the socket; and of the processor's time, HTTP included.",
   },
   {
     title: "Swapping adapters under load",

@@ -277,6 +277,36 @@ test("unloading waits for the requests that hold the adapter; those that come la
   assert.deepEqual([(await unloading).state, (await unloading).version], ["UNAVAILABLE", 1]);
 });
 
+test("an adapter that was evicted or replaced while requests hold it is in use all the same", async (context) => {
+  const options = { residentAdapters: 2, maxBatchRows: 3, queueDelayUs: UNTIL_FULL_US };
+  const engine = await openTiny(context, FACTORED, options);
+  const { unload } = bound(engine);
+  await push(engine, "agent_0.evicted", 40);
+  await push(engine, "agent_0.replaced", 41);
+  const held = [ask(engine, "team.agent_0.evicted", OBS), ask(engine, "team.agent_0.replaced", OBS)];
+  await turns(2);
+  await push(engine, "agent_0.replaced", 42);
+  await push(engine, "agent_0.other", 43);
+  assert.equal(engine.adapters().status("agent_0.evicted").resident, false);
+  let unloaded = 0;
+  const unloads: Promise<void>[] = [];
+  for (const name of ["agent_0.evicted", "agent_0.replaced"]) {
+    await assertRejects(unload(name, false), "LORASA_BUSY", /expected one that no request holds/);
+    unloads.push(
+      unload(name, true).then(() => {
+        unloaded += 1;
+      }),
+    );
+  }
+  await turns(5);
+  assert.equal(unloaded, 0, "while requests hold them");
+  await ask(engine, "team.agent_0.other", OBS);
+  check(engine, (await held[0])!, "agent_0.evicted", 1, 0, 40);
+  check(engine, (await held[1])!, "agent_0.replaced", 1, 0, 41);
+  await Promise.all(unloads);
+  assert.deepEqual(residents(engine), ["agent_0.other"]);
+});
+
 test("versions go on rising after an unload, and there is nothing to roll back to", async (context) => {
   const engine = await openTiny(context, FACTORED);
   const { unload, rollback } = bound(engine);

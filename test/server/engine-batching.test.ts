@@ -123,6 +123,27 @@ test("different adapters of one agent run as gathered rows, each with its own", 
   assert.deepEqual(own!.versions, { agent_1: 1 });
 });
 
+test("requests that ask for different outputs share a batch, and each has its own in its order", async (context) => {
+  for (const mode of ["merged", "stacked", "factored"] as const) {
+    const engine = await openTiny(context, { mode, discrete: true, hidden: 2, ...SIZES });
+    const inputs = { obs: rows([2, 3, 5]), hidden_in: rows([2, 3, 2]) };
+    const all = await ask(engine, "team", inputs);
+    const wanted = [["logits"], ["action"], ["hidden_out", "action"], ["action", "logits", "hidden_out"]];
+    const answers = await Promise.all(wanted.map((outputs) => ask(engine, "team", inputs, {}, { outputs })));
+    assert.deepEqual(engine.events.batches.at(-1)?.requests, wanted.length);
+    for (const [at, { outputs }] of answers.entries()) {
+      assert.deepEqual(Object.keys(outputs), wanted[at]);
+      for (const name of wanted[at]!)
+        assertClose(outputs[name]!, all.outputs[name]!, EXACT, `${mode} ${name}`);
+    }
+    await assertRejects(
+      ask(engine, "team", inputs, {}, { outputs: ["actoin"] }),
+      "LORASA_NAME",
+      /output actoin/,
+    );
+  }
+});
+
 test("more distinct adapters in a batch than there are places for", async (context) => {
   const engine = await openTiny(context, { mode: "factored" });
   const seeds = Array.from({ length: 150 }, (_, at) => 100 + at);

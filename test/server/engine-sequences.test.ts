@@ -9,7 +9,6 @@ import {
   floats,
   type Inputs,
   indices,
-  inferRequest,
   openTiny,
   push,
   type TinyEngine,
@@ -164,21 +163,25 @@ test("a request that fails leaves the state as it was", async (context) => {
   assertSame([await ask(engine, OWN, own(1), { sequence_id: 1 })], [expected[1]!], "after failures");
 });
 
+test("a sequence whose requests ask for the action alone has its state all the same", async (context) => {
+  const engine = await openTiny(context, RECURRENT);
+  const expected = await carried(engine, OWN, OWN_STEPS, [1]);
+  for (const [step, inputs] of OWN_STEPS.entries()) {
+    const outputs = step === STEPS - 1 ? ["hidden_out", "action"] : ["action"];
+    const parameters = { sequence_id: 1, sequence_start: step === 0 };
+    const answer = await ask(engine, OWN, inputs, parameters, { outputs });
+    assert.deepEqual(Object.keys(answer.outputs), outputs);
+    for (const name of outputs)
+      assertClose(answer.outputs[name]!, expected[step]!.outputs[name]!, { atol: 1e-6 });
+  }
+});
+
 test("a state that overflows is told even where it was not asked for, and does not stay", async (context) => {
   const engine = await openTiny(context, RECURRENT);
-  const { service } = engine;
   const [zero] = await carried(engine, OWN, OWN_STEPS, [1]);
   // The fourth unit weighs the second number with 0.9 and halves its state; the actions stay finite.
   const inputs = { obs: floats([1, 3], [0, 2.5e38, 0]), hidden_in: floats([1, HIDDEN], [0, 0, 0, 3.4e38]) };
-  const { id, inputs: tensors, parameters, binaryDefault } = inferRequest(inputs, start(1));
-  const request = {
-    id,
-    inputs: tensors,
-    parameters,
-    binaryDefault,
-    outputs: [{ name: "action", binary: true }],
-  };
-  const asked = service.infer(service.endpoint(OWN), request, { cancelled: () => false });
+  const asked = ask(engine, OWN, inputs, start(1), { outputs: ["action"] });
   await assertRejects(asked, "LORASA_NOT_FINITE", /state of sequence 1 of team\.agent_0: expected finite/);
   assertSame([await ask(engine, OWN, own(0), { sequence_id: 1 })], [zero!], "the state before stays");
 });

@@ -209,13 +209,13 @@ test("a full disk: a push is told so, nothing is left of it, and there is room f
 function smallDisk(context: TestContext): string | undefined {
   const folder = mkdtempSync(join(tmpdir(), "lorasa-"));
   try {
-    execFileSync("mount", ["-t", "tmpfs", "-o", "size=64k", "tmpfs", folder], { stdio: "ignore" });
+    execFileSync("/bin/mount", ["-t", "tmpfs", "-o", "size=64k", "tmpfs", folder], { stdio: "ignore" });
   } catch {
     rmSync(folder, { recursive: true });
     return undefined;
   }
   context.after(() => {
-    execFileSync("umount", ["-l", folder], { stdio: "ignore" });
+    execFileSync("/bin/umount", ["-l", folder], { stdio: "ignore" });
     rmSync(folder, { recursive: true });
   });
   return folder;

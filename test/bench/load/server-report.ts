@@ -4,13 +4,16 @@ import { type Floor, floor } from "./floors.ts";
 import type { LoadResult } from "./load-process.ts";
 import { CASES, type Case, type CaseName } from "./server-cases.ts";
 
+/** Of which time a part is: of a request in the engine, of its handling with its reply, of the processor's. */
+type OutsidePart = "engine" | "handling" | "processor";
+
 export interface Measured extends LoadResult {
   readonly requestsPerSecond: number;
   /** Processor time of the server over wall time, and a request. */
   readonly cpuShareOfServer: number;
   readonly cpuUsOfServer: number;
   /** Parts of time outside ONNX Runtime; of the server alone, twins do not tell. */
-  readonly outside?: { readonly handling: number; readonly processor: number };
+  readonly outside?: Readonly<Record<OutsidePart, number>>;
 }
 
 export type Round = Readonly<Record<CaseName, Measured>>;
@@ -26,6 +29,8 @@ const COLUMNS: readonly Column[] = [
   ["p99 µs", (name, rounds) => whole(middle(name, rounds, ({ p99Us }) => p99Us))],
   ["p99.9 µs", (name, rounds) => whole(middle(name, rounds, ({ p999Us }) => p999Us))],
   ["processor µs", (name, rounds) => whole(middle(name, rounds, ({ cpuUsOfServer }) => cpuUsOfServer))],
+  ["outside, engine", (name, rounds) => percent(outside(name, rounds, "engine"))],
+  ["outside, handling", (name, rounds) => percent(outside(name, rounds, "handling"))],
   ["outside, processor", (name, rounds) => percent(outside(name, rounds, "processor"))],
   [
     "server core",
@@ -53,7 +58,7 @@ export function floorsOf(rounds: readonly Round[]): Floor[] {
     floor("JSON over Express", over("json", "express json"), { least: 2 }),
     floor(
       "64 environments: server time outside ONNX Runtime",
-      outside("64 environments, alone", rounds, "handling"),
+      outside("64 environments, alone", rounds, "engine"),
       { most: 0.25 },
     ),
   ];
@@ -71,7 +76,7 @@ function ratios(name: CaseName, twin: CaseName, rounds: readonly Round[]): numbe
   return rounds.map((round) => round[name].requestsPerSecond / round[twin].requestsPerSecond);
 }
 
-function outside(name: CaseName, rounds: readonly Round[], part: "handling" | "processor"): number {
+function outside(name: CaseName, rounds: readonly Round[], part: OutsidePart): number {
   return middle(name, rounds, (result) => result.outside?.[part] ?? Number.NaN);
 }
 
