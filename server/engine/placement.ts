@@ -26,6 +26,15 @@ export function rowCount(rows: RowAgents, agents: number): number {
   return rows.kind === "tagged" ? rows.index.length : rows.rows;
 }
 
+/** Whether each row of two requests of as many rows is the same agent's. */
+export function sameAgents(a: RowAgents, b: RowAgents, team: number): boolean {
+  if (a.kind === b.kind && a.kind !== "tagged") return true;
+  for (let row = 0; row < rowCount(a, team); row++) {
+    if (agentOfRow(a, row, team) !== agentOfRow(b, row, team)) return false;
+  }
+  return true;
+}
+
 /** Agent of a row of a request. */
 export function agentOfRow(agents: RowAgents, row: number, team: number): number {
   if (agents.kind === "team") return row % team;

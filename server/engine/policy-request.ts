@@ -9,7 +9,7 @@ import { ROW_LIMIT } from "../limits.ts";
 import type { WireTensor } from "../protocol/datatypes.ts";
 import type { InferRequest } from "../protocol/request.ts";
 import { clearPadding, isPadded } from "./padding.ts";
-import { type RowAgents, type RowBlock, rowCount } from "./placement.ts";
+import { type RowAgents, type RowBlock, rowCount, sameAgents } from "./placement.ts";
 import { POLICY_INPUTS, type PolicyInput, type RowSizes, rowSizes } from "./policy-tensors.ts";
 
 /** What a request is addressed to: the whole team, or one agent of it. */
@@ -41,6 +41,8 @@ export interface CheckedRequest {
 /** Recurrent state that the server holds for a request: of its sequence, or none when it starts one. */
 export interface HeldState {
   readonly hidden: Float32Array | undefined;
+  /** Whose rows the state is. */
+  readonly agents: RowAgents | undefined;
 }
 
 type Inputs = InferRequest["inputs"];
@@ -81,7 +83,7 @@ export function checkRequest(addressee: Addressee, inputs: Inputs, held?: HeldSt
     const block =
       features[name] ??
       (name === "hidden_in" && held && !inputs.has(name)
-        ? heldRows(held, leading, addressee.sizes.hidden)
+        ? heldRows(held, agents, leading, addressee)
         : readFeature(name, inputs, leading, addressee));
     features[name] = padded.has(name) ? withoutPadding(name, block, manifest, agents) : block;
   }
@@ -224,12 +226,25 @@ function missingFeature(name: PolicyInput, expected: readonly number[]): RowBloc
   });
 }
 
-function heldRows({ hidden }: HeldState, leading: readonly number[], width: number): RowBlock {
+function heldRows(
+  { hidden, agents: before }: HeldState,
+  agents: RowAgents,
+  leading: readonly number[],
+  { manifest, sizes: { hidden: width } }: Addressee,
+): RowBlock {
   const count = elementCount([...leading, width]);
   if (hidden === undefined) return { width, data: new Float32Array(count) };
-  if (hidden.length === count) return { width, data: hidden };
-  const held = hidden.length / elementCount([...leading.slice(1), width]);
-  throw shapeError("rows of the sequence", `${held}, as it began`, `${leading[0]}`);
+  if (hidden.length !== count) {
+    const held = hidden.length / elementCount([...leading.slice(1), width]);
+    throw shapeError("rows of the sequence", `${held}, as it began`, `${leading[0]}`);
+  }
+  // One agent's state must not go on as another's.
+  if (!before || sameAgents(before, agents, manifest.agents.length)) return { width, data: hidden };
+  throw shapeError(
+    "rows of the sequence",
+    "those of the same agents, in the order of the last request",
+    "others",
+  );
 }
 
 function floats(name: string, tensor: WireTensor): Float32Array {

@@ -6,6 +6,7 @@ import type { PolicyAnswer } from "./batch.ts";
 import { type EngineEvents, NO_EVENTS } from "./events.ts";
 import type { LoadOptions } from "./load-model.ts";
 import { LongRuns } from "./long-runs.ts";
+import type { RowAgents } from "./placement.ts";
 import type { Endpoint } from "./policy-model.ts";
 import type { HeldState } from "./policy-request.ts";
 import { type LoadedModel, ModelRepository } from "./repository.ts";
@@ -51,6 +52,7 @@ interface Ran {
   readonly result: InferResult;
   /** `hidden_out`, whether it was asked for or not. */
   readonly hidden: Float32Array | undefined;
+  readonly agents: RowAgents;
   readonly queuedMs: number;
 }
 
@@ -225,7 +227,8 @@ export class LocalPolicyService implements PolicyService {
     });
     // The policy's graphs give float32 states.
     const hidden = answer["hidden_out"]?.data as Float32Array | undefined;
-    return { result: model.result(prepared, request, answer), hidden, queuedMs };
+    const { agents } = prepared.rows;
+    return { result: model.result(prepared, request, answer), hidden, agents, queuedMs };
   }
 
   /** After the sequence's requests before it, with the state that they left. */
@@ -245,8 +248,12 @@ export class LocalPolicyService implements PolicyService {
     sequence.waiting += 1;
     try {
       await before;
-      const ran = await this.#run(loaded, endpoint, request, call, { hidden: sequence.hidden });
+      const ran = await this.#run(loaded, endpoint, request, call, {
+        hidden: sequence.hidden,
+        agents: sequence.agents,
+      });
       sequence.hidden = finiteState(endpoint.name, asked, ran.hidden!);
+      sequence.agents = ran.agents;
       return ran;
     } finally {
       sequence.waiting -= 1;

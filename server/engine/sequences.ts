@@ -6,6 +6,7 @@
  */
 import { LorasaError } from "../../src/base/errors.ts";
 import type { ParameterValue } from "../protocol/request.ts";
+import type { RowAgents } from "./placement.ts";
 
 /** What a request says of its sequence. */
 export interface SequenceCall {
@@ -18,6 +19,8 @@ export interface SequenceCall {
 export interface Sequence {
   /** `hidden_out` of its last request, row-major; absent before the first is answered. */
   hidden: Float32Array | undefined;
+  /** Whose rows the state is. */
+  agents: RowAgents | undefined;
   /** Settles when the requests so far are answered. */
   tail: Promise<void>;
   waiting: number;
@@ -81,7 +84,13 @@ export class SequenceStore {
       return known;
     }
     if (!known && this.#live.size >= this.#limits.count) this.#makeRoom(model, id);
-    const fresh = { hidden: undefined, tail: Promise.resolve(), waiting: 0, usedAtMs: this.#nowMs() };
+    const fresh = {
+      hidden: undefined,
+      agents: undefined,
+      tail: Promise.resolve(),
+      waiting: 0,
+      usedAtMs: this.#nowMs(),
+    };
     this.#live.set(key, fresh);
     return fresh;
   }

@@ -13,7 +13,7 @@ import type { Adapter } from "../../src/checkpoint/adapter.ts";
 import { CONFIG_FILE, encodeAdapter, TENSORS_FILE } from "../../src/checkpoint/peft.ts";
 import { createRuntime } from "../../src/runtime/onnxruntime.ts";
 import { temporaryFolder } from "./temporary-folder.ts";
-import { agentName, type TinyOptions, TinyPolicy, writeTinyRepository } from "./tiny-models.ts";
+import { type TinyOptions, TinyPolicy, writeTinyRepository } from "./tiny-models.ts";
 
 export interface EventLog extends EngineEvents {
   readonly batches: BatchEvent[];
@@ -209,9 +209,4 @@ export async function assertRejects(
     assert.ok(!error.message.includes("\n"), "several lines");
     return true;
   });
-}
-
-/** `agent_0`, … of a tiny team. */
-export function agentNames(policy: TinyPolicy): readonly string[] {
-  return policy.observationSizes.map((_, agent) => agentName(agent));
 }

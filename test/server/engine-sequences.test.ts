@@ -176,6 +176,26 @@ test("a sequence whose requests ask for the action alone has its state all the s
   }
 });
 
+test("one agent's state does not go on as another's", async (context) => {
+  const engine = await openTiny(context, RECURRENT);
+  const two = obs(0, [2, 3]);
+  await ask(engine, "team", { obs: two, agent: indices(0, 1) }, start(1));
+  const others = /rows of the sequence: expected those of the same agents, in the order of the last request/;
+  for (const agent of [indices(1, 0), indices(0, 0)]) {
+    await assertRejects(ask(engine, "team", { obs: two, agent }, { sequence_id: 1 }), "LORASA_SHAPE", others);
+  }
+  const team = { obs: floats([1, 2, 3], two.data as Float32Array) };
+  const [, , next] = await carried(engine, "team", [team, team, team], [1, 2]);
+  await ask(engine, "team", { obs: two, agent: indices(0, 1) }, { sequence_id: 1 });
+  // The same rows of the same agents, as a team's.
+  const { outputs } = await ask(engine, "team", team, { sequence_id: 1 });
+  assertClose(outputs["hidden_out"]!, next!.outputs["hidden_out"]!, { atol: 1e-6 });
+  const hidden_in = floats([2, HIDDEN], new Array(2 * HIDDEN).fill(1));
+  const brought = { obs: two, agent: indices(1, 0), hidden_in };
+  await ask(engine, "team", brought, { sequence_id: 1 });
+  await ask(engine, "team", { obs: two, agent: indices(1, 0) }, { sequence_id: 1 });
+});
+
 test("a state that overflows is told even where it was not asked for, and does not stay", async (context) => {
   const engine = await openTiny(context, RECURRENT);
   const [zero] = await carried(engine, OWN, OWN_STEPS, [1]);

@@ -1,22 +1,24 @@
-/** Clients that are slow, silent, half gone or ambiguous cost themselves their connection, and nobody else anything. */
+/** Clients that are slow, silent or half gone cost themselves their connection, and nobody else anything. */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { connect, type Socket } from "node:net";
-import { type TestContext, test } from "node:test";
+import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { gzipSync } from "node:zlib";
-import type { ServerOptions } from "../../server/app.ts";
-import { JSON_LIMIT_BYTES } from "../../server/limits.ts";
+import {
+  ALIVE,
+  assertIdle,
+  dribble,
+  eventually,
+  flushed,
+  INFER,
+  inflight,
+  open,
+  portOf,
+  SOUND,
+  serve,
+} from "../helpers/hostile-clients.ts";
 import { exchange, requestBytes } from "../helpers/raw-http.ts";
-import type { TinyOptions } from "../helpers/tiny-models.ts";
-import { ask, serveTiny, type TinyServer } from "../helpers/tiny-server.ts";
-
-const INFER = "/v2/models/team/infer";
-const SOUND = JSON.stringify({
-  inputs: [{ name: "obs", datatype: "FP32", shape: [1, 2, 3], data: [1, 2, 3, 4, 5, 6] }],
-});
-const ALIVE = "GET /v2/health/live HTTP/1.1\r\nHost: x\r\n\r\n";
+import { ask } from "../helpers/tiny-server.ts";
 
 const DRIBBLES = {
   "a request line": "GET /v2/health/li",
@@ -101,72 +103,6 @@ test("connections that are reset within a body, and within a reply, leave nothin
   await assertIdle(served);
 });
 
-const MALFORMED_BODIES: readonly string[] = [
-  "zz\r\n{}\r\n0\r\n\r\n",
-  "-1\r\n{}\r\n0\r\n\r\n",
-  "0x2\r\n{}\r\n0\r\n\r\n",
-  "+2\r\n{}\r\n0\r\n\r\n",
-  "ffffffffffffffffff\r\n{}",
-  "2\r\n{}X\r\n0\r\n\r\n",
-  "2\n{}\n0\n\n",
-  "\r\n2\r\n{}\r\n0\r\n\r\n",
-  `2;${"a".repeat(20_000)}\r\n{}\r\n0\r\n\r\n`,
-  `2\r\n{}\r\n0\r\n${"X: y\r\n".repeat(5000)}\r\n`,
-  "2\r\n{}\r\n0\r\nContent-Length: 0\r\nTransfer Encoding: x\r\n\r\n",
-];
-
-/** Two servers of a chain may see different requests in these; the second one is what a client hides behind the first. */
-const AMBIGUOUS_HEADS: readonly string[] = [
-  "Content-Length: 4\r\nTransfer-Encoding: chunked",
-  "Transfer-Encoding: chunked\r\nContent-Length: 4",
-  "Content-Length: 4\r\nContent-Length: 9",
-  "Content-Length: 4, 9",
-  "Content-Length: 4 9",
-  "Content-Length: +4",
-  "Content-Length: 0x4",
-  "Content-Length: 4\u00a0",
-  "Content-Length : 4",
-  "Content-Length\t: 4",
-  "Content-Length: 99999999999999999999",
-  "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity",
-  "Transfer-Encoding: identity, chunked, x",
-  "Transfer-Encoding: xchunked",
-  "Transfer-Encoding: chunked\u0000",
-  "Transfer-Encoding : chunked",
-  " Transfer-Encoding: chunked\r\nContent-Length: 4",
-  "X: y\rTransfer-Encoding: chunked\r\nContent-Length: 4",
-  "X: y\nContent-Length: 4",
-];
-
-test("bodies that are no chunks are refused", async (context) => {
-  const served = await serve(context, { mode: "stacked" });
-  for (const body of MALFORMED_BODIES) {
-    const head = `POST ${INFER} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n`;
-    const { replies, closed } = await exchange(portOf(served), head + body);
-    assert.ok(closed, body);
-    for (const { status } of replies)
-      assert.ok([400, 413, 431].includes(status), `${status}: ${body.slice(0, 40)}`);
-  }
-  await assertIdle(served);
-});
-
-test("no request is smuggled behind one whose length can be read two ways", async (context) => {
-  const served = await serve(context, { mode: "stacked" });
-  for (const head of AMBIGUOUS_HEADS) {
-    const outer = `POST ${INFER} HTTP/1.1\r\nHost: x\r\n${head}\r\n\r\n`;
-    const { replies, closed } = await exchange(
-      portOf(served),
-      Buffer.from(`${outer}0\r\n\r\n${ALIVE}`, "latin1"),
-    );
-    assert.ok(closed, head);
-    assert.ok(
-      replies.every(({ status }) => status === 400),
-      `${JSON.stringify(head)}: ${replies.map(({ status }) => status)}`,
-    );
-  }
-  await assertIdle(served);
-});
-
 test("requests sent ahead are answered in their order, each with its own answer", async (context) => {
   const served = await serve(context, { mode: "factored" });
   const count = 300;
@@ -238,61 +174,6 @@ test("Expect, Upgrade, HTTP/1.0 and whole URLs get an answer and no other protoc
   await assertIdle(served);
 });
 
-const BOMBS = {
-  "deep arrays": "[".repeat(JSON_LIMIT_BYTES - 1),
-  "deep arrays that end": "[".repeat(JSON_LIMIT_BYTES / 2 - 1) + "]".repeat(JSON_LIMIT_BYTES / 2 - 1),
-  "deep objects": '{"a":'.repeat(JSON_LIMIT_BYTES / 5 - 1),
-  "deep below the size at which depth is counted": `{"inputs":[{"name":"obs","datatype":"FP32","shape":[${"[".repeat(8000)}${"]".repeat(8000)}]}]}`,
-  "many objects": `[${"{},".repeat(JSON_LIMIT_BYTES / 3 - 2)}0]`,
-  "many arrays": `[${"[],".repeat(JSON_LIMIT_BYTES / 3 - 2)}0]`,
-  "many names": `{${Array.from({ length: 900_000 }, (_, at) => `"${at.toString(36)}":0`).join(",")}}`,
-  "many numbers": `[${"0,".repeat(JSON_LIMIT_BYTES / 2 - 2)}0]`,
-  "one long text": `"${"\\n".repeat(JSON_LIMIT_BYTES / 2 - 2)}"`,
-  "a size of a long text": `{"inputs":[{"name":"obs","datatype":"FP32","shape":["${"A".repeat(2 ** 20)}"]}]}`,
-} as const;
-
-test("JSON made to be large in memory is refused quickly, in little memory and in few words", {
-  timeout: 60_000,
-}, async (context) => {
-  const served = await serve(context, { mode: "stacked" });
-  const before = process.memoryUsage.rss();
-  for (const [what, body] of Object.entries(BOMBS)) {
-    const started = performance.now();
-    const { status, text } = await ask(served.url + INFER, { method: "POST", body });
-    assert.equal(status, 400, `${what}: ${text.slice(0, 200)}`);
-    assert.ok(text.length < 1000, `${what}: an error of ${text.length} characters`);
-    assert.ok(performance.now() - started < 10_000, `${what} took ${performance.now() - started} ms`);
-  }
-  const grown = (process.memoryUsage.rss() - before) / 2 ** 20;
-  assert.ok(grown < 800, `${grown} MiB more`);
-  await assertIdle(served);
-});
-
-const BOMBS_AT_ONCE = 40;
-
-test("bodies that inflate to the limit and beyond are refused, many at once in the memory of a few", {
-  timeout: 60_000,
-}, async (context) => {
-  const served = await serve(context, { mode: "stacked" }, { bodyLimitBytes: 2 ** 24 });
-  const headers = { "Content-Encoding": "gzip" };
-  const send = async (body: Buffer): Promise<number> =>
-    (await ask(served.url + INFER, { method: "POST", body, headers })).status;
-  assert.equal(await send(gzipSync(Buffer.alloc(2 ** 24 + 1, 0x20))), 413);
-  const bomb = gzipSync(Buffer.alloc(2 ** 24 - 1, 0x20));
-  const before = process.memoryUsage.rss();
-  let most = before;
-  const watch = setInterval(() => {
-    most = Math.max(most, process.memoryUsage.rss());
-  }, 5);
-  const statuses = await Promise.all(Array.from({ length: BOMBS_AT_ONCE }, () => send(bomb)));
-  clearInterval(watch);
-  assert.deepEqual([...new Set(statuses)], [400]);
-  const grown = Math.round((most - before) / 2 ** 20);
-  // Two copies of each of those that are inflated, and what the collector has not seen yet.
-  assert.ok(grown < 320, `${grown} MiB for ${BOMBS_AT_ONCE} bodies of 16 MiB`);
-  await assertIdle(served);
-});
-
 const IDLE = 10_000;
 
 test(`${IDLE} connections that say nothing do not keep others from an answer`, {
@@ -318,72 +199,6 @@ test(`${IDLE} connections that say nothing do not keep others from an answer`, {
   await once(clients, "exit");
   await assertIdle(served);
 });
-
-/** Closing does not wait long for what a test has broken. */
-function serve(
-  context: TestContext,
-  model: TinyOptions,
-  options: Partial<ServerOptions> = {},
-): Promise<TinyServer> {
-  return serveTiny(context, model, { drainTimeoutMs: 1000, ...options });
-}
-
-function portOf({ url }: Pick<TinyServer, "url">): number {
-  return Number(new URL(url).port);
-}
-
-/** A connection on which something was sent, destroyed when the test ends. */
-async function open(context: TestContext, served: TinyServer, bytes: Buffer | string): Promise<Socket> {
-  const socket = connect({ port: portOf(served), host: "127.0.0.1", allowHalfOpen: true });
-  context.after(() => socket.destroy());
-  socket.on("error", () => undefined);
-  await once(socket, "connect");
-  if (bytes.length > 0) socket.write(bytes);
-  return socket;
-}
-
-function flushed(socket: Socket): Promise<void> {
-  return new Promise((resolve) => socket.write("", () => resolve()));
-}
-
-/** Sends a byte every few milliseconds for as long as the server listens, and gives what it answers. */
-function dribble(served: TinyServer, text: string): Promise<string> {
-  return new Promise((resolve) => {
-    let reply = "";
-    const socket = connect(portOf(served), "127.0.0.1");
-    socket.on("data", (chunk) => {
-      reply += chunk.toString("latin1");
-    });
-    let at = 0;
-    const timer = setInterval(() => socket.write(text[at++] ?? " "), 5);
-    socket.on("error", () => undefined);
-    socket.on("close", () => {
-      clearInterval(timer);
-      resolve(reply);
-    });
-  });
-}
-
-/** Requests that have begun and are not answered, this one among them. */
-async function inflight(served: TinyServer): Promise<number> {
-  const { text } = await ask(`${served.url}/metrics`);
-  return Number(/^lorasa_inflight (\d+)$/m.exec(text)?.[1]);
-}
-
-/** Sooner or later no request is under way but the one that asks, and no fault was seen. */
-async function assertIdle(served: TinyServer): Promise<void> {
-  await eventually(async () => (await inflight(served)) === 1);
-  assert.deepEqual(served.faults, []);
-}
-
-/** Looks again until it is so; the test's own timeout ends what never is. */
-async function eventually(condition: () => Promise<boolean>): Promise<void> {
-  for (let tries = 0; tries < 300; tries++) {
-    if (await condition()) return;
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-  assert.fail("it never came to be");
-}
 
 /** Most files that this process may have open; unlimited where that cannot be told. */
 function openFileLimit(): number {
