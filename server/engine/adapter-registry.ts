@@ -6,13 +6,13 @@
  * requests begin with by one assignment; requests that began keep the object that they hold. At most
  * `residentLimit` are kept in memory, the least recently used goes first and is read again when it is asked for.
  */
-import { existsSync, readdirSync } from "node:fs";
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { LorasaError, suggestion } from "../../src/base/errors.ts";
-import { CONFIG_FILE, TENSORS_FILE } from "../../src/checkpoint/peft.ts";
 import { type AdapterLayer, type ModelManifest, NAME_PATTERN } from "../../src/checkpoint/repository.ts";
+import { busy, changing, gone, loadedAlready, wrongChecksum } from "./adapter-errors.ts";
+import { adapterFolders, backboneOf, readAdapterFolder } from "./adapter-folder.ts";
 import { type AdapterFit, type CheckedAdapter, checkAdapterFiles } from "./adapter-intake.ts";
+import { type AdapterRecord, isHeld, leave, newRecord } from "./adapter-record.ts";
 import type { AdapterStore } from "./adapter-store.ts";
 import type { AdapterEvent, EngineEvents } from "./events.ts";
 import type { ResidentAdapter } from "./resident-adapter.ts";
@@ -27,28 +27,8 @@ export interface RegistryOptions {
   /** Most adapters that are known by name. */
   readonly adapterLimit: number;
   readonly events: EngineEvents;
-}
-
-/** What is known of an adapter that was used or loaded; those that only lie in the folder are a name. */
-interface AdapterRecord {
-  readonly name: string;
-  version: number;
-  /** Of the current version's files. */
-  folder: string;
-  sha256: string;
-  bytes: number;
-  loadedAtMs: number;
-  /** On the clock of `performance.now()`; 0 for never. */
-  used: number;
-  /** The version before and its files; the checksum is empty when they were not read yet. */
-  previous: { readonly version: number; readonly folder: string; readonly sha256: string } | undefined;
-  resident: ResidentAdapter | undefined;
-  /** Versions that were replaced or evicted while requests held them. */
-  leaving: readonly ResidentAdapter[];
-  /** A read under way, shared by the requests that wait for it. */
-  reading: Promise<ResidentAdapter> | undefined;
-  pinned: boolean;
-  unloaded: boolean;
+  /** Last versions of adapters in the registry before this one: a number never means other contents than before. */
+  readonly lastVersions: ReadonlyMap<string, number>;
 }
 
 export class AdapterRegistry implements Adapters {
@@ -66,6 +46,8 @@ export class AdapterRegistry implements Adapters {
   readonly #residentLimit: number;
   readonly #drained = new Set<() => void>();
   readonly #agents: ReadonlyMap<string, number>;
+  /** Numbers that are taken: the first version of an adapter of the model's folder is the next. */
+  readonly #taken: Map<string, number>;
   #residentCount = 0;
   #paused = false;
   #team: readonly ResidentAdapter[] | undefined;
@@ -77,6 +59,7 @@ export class AdapterRegistry implements Adapters {
     this.#fit = fit;
     this.#options = options;
     this.#residentLimit = Math.max(options.residentLimit, manifest.agents.length);
+    this.#taken = new Map(options.lastVersions);
     this.#agents = new Map(manifest.agents.map(({ name }, index) => [name, index]));
     this.#shipped = new Set(adapterFolders(options.folder).filter((name) => this.agentOf(name) >= 0));
     for (const [name, versions] of options.store.versions()) this.#restore(name, versions);
@@ -203,6 +186,7 @@ export class AdapterRegistry implements Adapters {
       // A durable store would bring it back with the next server.
       if (record.previous) await this.#options.store.remove(name, record.previous.version);
       await this.#options.store.remove(name, record.version);
+      await this.#options.store.forget(name);
       record.previous = undefined;
       return this.#status(name);
     });
@@ -252,9 +236,11 @@ export class AdapterRegistry implements Adapters {
     this.#paused = false;
   }
 
-  /** Gives back the files that go with the server. */
-  dispose(): void {
-    this.#options.store.dispose();
+  /** The last version of each adapter that requests may have seen. */
+  get lastVersions(): ReadonlyMap<string, number> {
+    const versions = new Map(this.#taken);
+    for (const { name, version } of this.#records.values()) versions.set(name, version);
+    return versions;
   }
 
   /** Stores a checked adapter, then makes it the one that requests begin with. */
@@ -265,14 +251,15 @@ export class AdapterRegistry implements Adapters {
     kind: AdapterEvent["kind"],
   ): Promise<void> {
     const record =
-      this.#records.get(name) ?? (this.#shipped.has(name) ? this.#known(name) : this.#newRecord(name));
-    const version = record.version + 1;
+      this.#records.get(name) ??
+      (this.#shipped.has(name) ? this.#known(name) : newRecord(name, join(this.#options.folder, name)));
+    const version = Math.max(record.version, this.#taken.get(name) ?? 0) + 1;
     const folder = await this.#options.store.write(name, version, files);
     const started = performance.now();
     const { previous } = record;
     const replaced = record.version > 0 && !record.unloaded;
     const { folder: oldFolder, sha256 } = record;
-    record.previous = replaced ? { version: version - 1, folder: oldFolder, sha256 } : undefined;
+    record.previous = replaced ? { version: record.version, folder: oldFolder, sha256 } : undefined;
     Object.assign(record, { version, folder, sha256: checked.sha256, bytes: files.tensors.length });
     // Of the version before: those who ask from now on do not wait for it.
     record.reading = undefined;
@@ -392,36 +379,30 @@ export class AdapterRegistry implements Adapters {
     const record = this.#records.get(name);
     if (record && !record.unloaded) return record;
     if (record || !this.#shipped.has(name)) throw this.#unknown(name);
-    const created = this.#newRecord(name);
+    const created = newRecord(name, join(this.#options.folder, name));
     this.#shipped.delete(name);
-    created.version = 1;
+    created.version = this.#firstVersion(name);
     this.#records.set(name, created);
     return created;
   }
 
-  #newRecord(name: string): AdapterRecord {
-    return {
-      name,
-      version: 0,
-      folder: join(this.#options.folder, name),
-      sha256: "",
-      bytes: 0,
-      loadedAtMs: 0,
-      used: 0,
-      previous: undefined,
-      resident: undefined,
-      leaving: [],
-      reading: undefined,
-      pinned: false,
-      unloaded: false,
-    };
+  #firstVersion(name: string): number {
+    return (this.#taken.get(name) ?? 0) + 1;
   }
 
-  /** What a server before this one stored: its last version is the current one, ahead of the model's own. */
+  /**
+   * What was pushed before: its last version is the current one, ahead of the model's own, unless it was pushed for
+   * another backbone.
+   */
   #restore(name: string, versions: readonly number[]): void {
     const version = versions.at(-1);
     if (version === undefined || this.agentOf(name) < 0) return;
     const { folder, store } = this.#options;
+    const current = store.folderOf(name, version);
+    if ((backboneOf(current) ?? this.#fit.backboneSha256) !== this.#fit.backboneSha256) {
+      this.#taken.set(name, Math.max(version, this.#taken.get(name) ?? 0));
+      return;
+    }
     const before = versions.at(-2);
     // The model's own is version 1 and stays in its folder.
     const own =
@@ -430,23 +411,22 @@ export class AdapterRegistry implements Adapters {
       before === undefined ? undefined : { version: before, folder: store.folderOf(name, before) };
     const previous = stored ?? own;
     this.#records.set(name, {
-      ...this.#newRecord(name),
+      ...newRecord(name, current),
       version,
-      folder: store.folderOf(name, version),
       previous: previous && { ...previous, sha256: "" },
     });
     this.#shipped.delete(name);
   }
 
   #status(name: string): AdapterStatus {
-    const record = this.#records.get(name) ?? this.#newRecord(name);
+    const record = this.#records.get(name) ?? newRecord(name, join(this.#options.folder, name));
     const ready = this.has(name);
     const used = this.#team && this.#agents.has(name) ? Math.max(record.used, this.#teamUsed) : record.used;
     return {
       name,
       agent: this.#manifest.agents[this.agentOf(name)]?.name ?? "",
       // One that only lies in the model's folder so far.
-      version: ready ? Math.max(1, record.version) : record.version,
+      version: record.version === 0 && ready ? this.#firstVersion(name) : record.version,
       state: ready ? "READY" : "UNAVAILABLE",
       reason: ready ? "" : "unloaded",
       resident: record.resident !== undefined,
@@ -541,74 +521,4 @@ export class AdapterRegistry implements Adapters {
       mend: this.#agents.has(name) ? "push one, or leave this agent out" : "push it first",
     });
   }
-}
-
-/** In whichever version. */
-function isHeld({ resident, leaving }: AdapterRecord): boolean {
-  return [resident, ...leaving].some((adapter) => adapter !== undefined && adapter.holders > 0);
-}
-
-function leave(record: AdapterRecord): void {
-  const all = record.resident ? [record.resident, ...record.leaving] : record.leaving;
-  record.leaving = all.filter(({ holders }) => holders > 0);
-}
-
-function adapterFolders(folder: string): string[] {
-  if (!existsSync(folder)) return [];
-  return readdirSync(folder, { withFileTypes: true })
-    .filter((entry) => entry.isDirectory() && NAME_PATTERN.test(entry.name))
-    .map(({ name }) => name);
-}
-
-async function readAdapterFolder(name: string, folder: string): Promise<AdapterLoad["files"]> {
-  try {
-    const [config, tensors] = await Promise.all([
-      readFile(join(folder, CONFIG_FILE), "utf8"),
-      readFile(join(folder, TENSORS_FILE)),
-    ]);
-    return { config, tensors };
-  } catch {
-    throw gone(name, "none that can be read");
-  }
-}
-
-function gone(name: string, received: string, cause?: unknown): LorasaError {
-  return new LorasaError("LORASA_UNAVAILABLE", {
-    asked: `adapter ${name}`,
-    expected: "the files that it was loaded from",
-    received,
-    mend: "push it again",
-    cause,
-  });
-}
-
-function changing(name: string, model: string): LorasaError {
-  return new LorasaError("LORASA_UNAVAILABLE", {
-    asked: `adapter ${name.slice(0, 80)}`,
-    expected: `model ${model} to stay`,
-    received: "one that is being loaded again or unloaded",
-    mend: "try again",
-  });
-}
-
-function loadedAlready(name: string): LorasaError {
-  return new LorasaError("LORASA_EXISTS", {
-    asked: `adapter ${name}`,
-    expected: "load_inplace true to replace the loaded one",
-    received: "a load without it",
-    mend: 'add "load_inplace": true to the parameters',
-  });
-}
-
-function wrongChecksum(name: string, expected: string, received: string): LorasaError {
-  return new LorasaError("LORASA_CHECKSUM", {
-    asked: `adapter ${name}, SHA-256 of its tensors`,
-    expected: expected.slice(0, 64),
-    received,
-    mend: "send it again",
-  });
-}
-
-function busy(name: string, expected: string, received: string, mend: string): LorasaError {
-  return new LorasaError("LORASA_BUSY", { asked: `unloading adapter ${name}`, expected, received, mend });
 }

@@ -91,6 +91,14 @@ export class AdapterStore {
     await rmdir(folder).catch(() => {});
   }
 
+  /** Removes the folder of an adapter without versions. */
+  async forget(name: string): Promise<void> {
+    if (this.#folder === undefined) return;
+    const folder = dirname(this.folderOf(name, 1));
+    this.#made.delete(folder);
+    await rmdir(folder).catch(() => {});
+  }
+
   dispose(): void {
     if (this.#durable || this.#folder === undefined) return;
     rmSync(this.#folder, { recursive: true, force: true });

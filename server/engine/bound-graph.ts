@@ -26,10 +26,11 @@ export interface GraphForm {
   readonly fixed: readonly string[];
 }
 
-/** What a graph was loaded from, so that another thread can load it too, whatever became of its file. */
+/** What a graph was loaded from, so that another thread can load it too while the file is the same. */
 export interface GraphFile {
+  readonly path: string;
   readonly sha256: string;
-  readonly bytes: Uint8Array;
+  readonly bytes: number;
 }
 
 /** Inputs that stay the same from run to run. Another object means other tensors: bindings are then made anew. */

@@ -18,8 +18,10 @@ export interface LoadOptions {
   readonly runtime: Runtime;
   /** Threads inside an operator. */
   readonly threads: number;
-  /** Folder that keeps pushed adapters, one folder a model; absent for a temporary one. */
-  readonly adapterStore?: string;
+  /** Keeps what is pushed; its owner disposes of it. */
+  readonly store?: AdapterStore;
+  /** Last versions of the adapters of the same model before it was loaded again. */
+  readonly lastVersions?: ReadonlyMap<string, number>;
   /** Most adapters of a model in memory. Default 1,024. */
   readonly residentAdapters?: number;
   /** Most adapters of a model that are known by name. Default 100,000. */
@@ -85,7 +87,7 @@ async function openGraphs(
   ): Promise<BoundGraph> => {
     await nextTurn();
     const form = { what: `${manifest.name}, ${role} graph`, leading, sizes, fixed };
-    const graph = openGraph(form, graphBytes(form.what, path, files), options);
+    const graph = openGraph(form, join(folder, path ?? ""), graphBytes(form.what, path, files), options);
     opened.push(graph);
     return graph;
   };
@@ -103,7 +105,7 @@ async function openGraphs(
 }
 
 function openRegistry(manifest: ModelManifest, folder: string, options: LoadOptions): AdapterRegistry {
-  const { adapterStore, residentAdapters = 1024, maxAdapters = 100_000, events = NO_EVENTS } = options;
+  const { store, lastVersions, residentAdapters = 1024, maxAdapters = 100_000, events = NO_EVENTS } = options;
   const fit = {
     layers: manifest.adapterLayers,
     layout: adapterLayout(manifest.adapterLayers),
@@ -111,17 +113,23 @@ function openRegistry(manifest: ModelManifest, folder: string, options: LoadOpti
   };
   return new AdapterRegistry(manifest, fit, {
     folder: join(folder, "adapters"),
-    store: new AdapterStore(adapterStore === undefined ? undefined : join(adapterStore, manifest.name)),
+    store: store ?? new AdapterStore(undefined),
+    lastVersions: lastVersions ?? new Map(),
     residentLimit: residentAdapters,
     adapterLimit: maxAdapters,
     events,
   });
 }
 
-function openGraph(form: GraphForm, bytes: Buffer, { runtime, threads }: LoadOptions): BoundGraph {
+function openGraph(
+  form: GraphForm,
+  path: string,
+  bytes: Buffer,
+  { runtime, threads }: LoadOptions,
+): BoundGraph {
   const session = runtime.createSession(bytes, { threads, untrusted: true });
   try {
-    return new BoundGraph(session, form, { sha256: sha256(bytes), bytes });
+    return new BoundGraph(session, form, { path, sha256: sha256(bytes), bytes: bytes.length });
   } catch (error) {
     session.dispose();
     throw error;

@@ -1,6 +1,8 @@
 /** Runs graphs in a worker thread, for batches that would hold the event loop for long. Not which those are. */
+import { readFile } from "node:fs/promises";
 import type { Worker } from "node:worker_threads";
 import { LorasaError } from "../../src/base/errors.ts";
+import { sha256 } from "../../src/base/files.ts";
 import type { HostTensor } from "../../src/base/tensor.ts";
 import { startWorker } from "../../src/base/worker.ts";
 import type { Device } from "../../src/runtime/session.ts";
@@ -53,7 +55,8 @@ export class LongRuns {
 
   /**
    * Fills and runs the runs of a plan; their answers are read when it settles.
-   * @throws LORASA_GRAPH when a graph cannot be loaded or run, LORASA_UNAVAILABLE when the thread ended.
+   * @throws LORASA_CHECKSUM when a graph's file is not the one any more, LORASA_GRAPH when it cannot be run,
+   *   LORASA_UNAVAILABLE when the thread ended.
    */
   async run(runs: readonly GraphRun[]): Promise<BatchTimes> {
     let [input, infer, output] = [0, 0, 0];
@@ -83,17 +86,29 @@ export class LongRuns {
     this.#failAll(ended());
   }
 
-  #ask({ sha256, bytes }: GraphFile, feeds: Readonly<Record<string, HostTensor>>) {
-    this.#worker ??= this.#start();
-    if (!this.#sent.has(sha256))
-      this.#worker.postMessage({ kind: "load", sha256, bytes } satisfies LongRunRequest);
-    this.#sent.add(sha256);
+  async #ask(file: GraphFile, feeds: Readonly<Record<string, HostTensor>>) {
+    const worker = await this.#workerWith(file);
     this.#lastId += 1;
     const id = this.#lastId;
     return new Promise<Extract<LongRunReply, { outputs: unknown }>>((resolve, reject) => {
       this.#waiting.set(id, { resolve, reject });
-      this.#worker?.postMessage({ kind: "run", id, sha256, feeds } satisfies LongRunRequest);
+      worker.postMessage({ kind: "run", id, sha256: file.sha256, feeds } satisfies LongRunRequest);
     });
+  }
+
+  /** The thread, once it has the graph; another one when it ends while the graph's file is read. */
+  async #workerWith(file: GraphFile): Promise<Worker> {
+    const { sha256 } = file;
+    this.#worker ??= this.#start();
+    const worker = this.#worker;
+    if (this.#sent.has(sha256)) return worker;
+    const bytes = await readGraph(file);
+    if (this.#worker !== worker) return this.#workerWith(file);
+    if (!this.#sent.has(sha256)) {
+      worker.postMessage({ kind: "load", sha256, bytes } satisfies LongRunRequest);
+      this.#sent.add(sha256);
+    }
+    return worker;
   }
 
   #start(): Worker {
@@ -123,6 +138,17 @@ export class LongRuns {
     for (const { reject } of this.#waiting.values()) reject(error);
     this.#waiting.clear();
   }
+}
+
+/** The graph as it was loaded; another export may have taken its place. */
+async function readGraph({ path, sha256: expected }: GraphFile): Promise<Uint8Array> {
+  const bytes = await readFile(path).catch(() => undefined);
+  if (bytes && sha256(bytes) === expected) return bytes;
+  throw new LorasaError("LORASA_CHECKSUM", {
+    asked: "the graph of a long run",
+    expected: "the file that it was loaded from",
+    received: bytes ? "another" : "none",
+  });
 }
 
 /** The run's inputs in buffers of their own, and its adapters. */

@@ -130,7 +130,7 @@ export class PolicyModel {
   get bytes(): number {
     const registry = this.registry;
     const adapters = registry ? registry.residentCount * registry.adapterBytes : 0;
-    return this.#allGraphs.reduce((sum, { file }) => sum + file.bytes.length, this.bankBytes + adapters);
+    return this.#allGraphs.reduce((sum, { file }) => sum + file.bytes, this.bankBytes + adapters);
   }
 
   /** SHA-256 of the graphs' files. */
@@ -259,7 +259,6 @@ export class PolicyModel {
 
   dispose(): void {
     for (const graph of this.#allGraphs) graph.dispose();
-    this.registry?.dispose();
   }
 
   get #allGraphs(): readonly BoundGraph[] {

@@ -4,12 +4,11 @@ import { firstNonFinite } from "../../src/base/tensor.ts";
 import type { InferRequest, ParameterValue } from "../protocol/request.ts";
 import type { PolicyAnswer } from "./batch.ts";
 import { type EngineEvents, NO_EVENTS } from "./events.ts";
-import type { LoadOptions } from "./load-model.ts";
 import { LongRuns } from "./long-runs.ts";
 import type { RowAgents } from "./placement.ts";
 import type { Endpoint } from "./policy-model.ts";
 import type { HeldState } from "./policy-request.ts";
-import { type LoadedModel, ModelRepository } from "./repository.ts";
+import { type LoadedModel, ModelRepository, type RepositoryOptions } from "./repository.ts";
 import { type SequenceCall, SequenceStore, sequenceOf } from "./sequences.ts";
 import type {
   Adapters,
@@ -21,7 +20,8 @@ import type {
   ServedModel,
 } from "./service.ts";
 
-export interface ServiceOptions extends LoadOptions {
+export interface ServiceOptions extends Omit<RepositoryOptions, "scheduler" | "events"> {
+  readonly events?: EngineEvents;
   /** Most requests of a model that wait or run. Default 4,096. */
   readonly queueLimit?: number;
   /** Most rows of a batch of several requests. Default 1,024. */
@@ -54,6 +54,16 @@ interface Ran {
   readonly hidden: Float32Array | undefined;
   readonly agents: RowAgents;
   readonly queuedMs: number;
+}
+
+/** A request on its way through the engine. */
+interface Arrival {
+  readonly endpoint: Endpoint;
+  readonly loaded: LoadedModel;
+  readonly request: InferRequest;
+  readonly call: InferCall;
+  /** On the clock of `performance.now()`. */
+  readonly arrivedAt: number;
 }
 
 interface Answered extends Pick<Ran, "queuedMs"> {
@@ -133,10 +143,11 @@ export class LocalPolicyService implements PolicyService {
     loaded.users += 1;
     this.#begun += 1;
     try {
+      const { queueLimit } = this.settings;
+      if (loaded.users > queueLimit) throw queueFull(loaded.model.manifest.name, queueLimit);
+      const arrival = { endpoint, loaded, request, call, arrivedAt };
       const sequence = endpoint.model.recurrent ? sequenceOf(request.parameters) : undefined;
-      const ran = sequence
-        ? await this.#runInSequence(loaded, endpoint, request, call, sequence)
-        : await this.#run(loaded, endpoint, request, call);
+      const ran = sequence ? await this.#runInSequence(arrival, sequence) : await this.#run(arrival);
       endpoint.statistics.recordSuccess(performance.now() - arrivedAt, ran.queuedMs);
       return ran.result;
     } catch (error) {
@@ -198,13 +209,8 @@ export class LocalPolicyService implements PolicyService {
     return { endpoint, loaded: this.repository.loadedOf(endpoint.model)! };
   }
 
-  async #run(
-    { scheduler, model }: LoadedModel,
-    endpoint: Endpoint,
-    request: InferRequest,
-    call: InferCall,
-    held?: HeldState,
-  ): Promise<Ran> {
+  async #run({ endpoint, loaded, request, call, arrivedAt }: Arrival, held?: HeldState): Promise<Ran> {
+    const { scheduler, model } = loaded;
     const { priority, timeoutMs } = urgency(request.parameters);
     const preparing = model.prepare(endpoint, request, held);
     const prepared = preparing instanceof Promise ? await preparing : preparing;
@@ -215,7 +221,7 @@ export class LocalPolicyService implements PolicyService {
           prepared,
           priority,
           queuedAt,
-          deadline: queuedAt + timeoutMs,
+          deadline: arrivedAt + timeoutMs,
           cancelled: call.cancelled,
           answered: (answer, startedAt) => resolve({ answer, queuedMs: startedAt - queuedAt }),
           failed: reject,
@@ -232,13 +238,8 @@ export class LocalPolicyService implements PolicyService {
   }
 
   /** After the sequence's requests before it, with the state that they left. */
-  async #runInSequence(
-    loaded: LoadedModel,
-    endpoint: Endpoint,
-    request: InferRequest,
-    call: InferCall,
-    asked: SequenceCall,
-  ): Promise<Ran> {
+  async #runInSequence(arrival: Arrival, asked: SequenceCall): Promise<Ran> {
+    const { endpoint } = arrival;
     const sequence = this.sequences.open(endpoint.name, asked);
     const before = sequence.tail;
     let done: () => void = () => {};
@@ -248,10 +249,7 @@ export class LocalPolicyService implements PolicyService {
     sequence.waiting += 1;
     try {
       await before;
-      const ran = await this.#run(loaded, endpoint, request, call, {
-        hidden: sequence.hidden,
-        agents: sequence.agents,
-      });
+      const ran = await this.#run(arrival, { hidden: sequence.hidden, agents: sequence.agents });
       sequence.hidden = finiteState(endpoint.name, asked, ran.hidden!);
       sequence.agents = ran.agents;
       return ran;
@@ -297,11 +295,21 @@ function wholeNumber(parameters: Readonly<Record<string, ParameterValue>>, name:
  */
 function finiteState(model: string, { id }: SequenceCall, hidden: Float32Array): Float32Array {
   const at = firstNonFinite(hidden);
-  if (at < 0) return hidden;
+  // Of its own: the answer's memory holds every output of the request.
+  if (at < 0) return hidden.slice();
   throw new LorasaError("LORASA_NOT_FINITE", {
     asked: `state of sequence ${id.slice(0, 80)} of ${model}`,
     expected: "finite numbers",
     received: `${hidden[at]} at element ${at}`,
+  });
+}
+
+function queueFull(model: string, limit: number): LorasaError {
+  return new LorasaError("LORASA_UNAVAILABLE", {
+    asked: `a place in the queue of ${model}`,
+    expected: `fewer than ${limit} requests`,
+    received: `${limit}`,
+    mend: "try again, or start the server with a larger --queue-limit",
   });
 }
 

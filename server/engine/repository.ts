@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { LorasaError, suggestion } from "../../src/base/errors.ts";
 import { NAME_PATTERN } from "../../src/checkpoint/repository.ts";
 import { findModels } from "../../src/checkpoint/repository-files.ts";
+import { AdapterStore } from "./adapter-store.ts";
 import type { EngineEvents } from "./events.ts";
 import { type LoadOptions, loadModel } from "./load-model.ts";
 import type { Endpoint, PolicyModel } from "./policy-model.ts";
@@ -13,7 +14,9 @@ import type { IndexEntry, ModelState } from "./service.ts";
 /** Names that the protocol's own routes take. */
 const RESERVED = ["stats"];
 
-export interface RepositoryOptions extends LoadOptions {
+export interface RepositoryOptions extends Omit<LoadOptions, "store" | "lastVersions"> {
+  /** Folder that keeps pushed adapters between servers, one folder a model; absent for temporary ones. */
+  readonly adapterStore?: string;
   readonly scheduler: SchedulerOptions;
   readonly events: EngineEvents;
 }
@@ -40,6 +43,10 @@ export class ModelRepository {
   readonly #loaded = new Map<string, LoadedModel>();
   readonly #byModel = new WeakMap<PolicyModel, LoadedModel>();
   readonly #absent = new Map<string, Absence>();
+  /** By model: what was pushed stays when a model is loaded again. */
+  readonly #stores = new Map<string, AdapterStore>();
+  /** Of the adapters of models that were unloaded. */
+  readonly #lastVersions = new Map<string, ReadonlyMap<string, number>>();
   /** Loading and unloading, one after the other. */
   #changes: Promise<unknown> = Promise.resolve();
   #endpoints = new Map<string, Endpoint>();
@@ -136,7 +143,12 @@ export class ModelRepository {
       // What is stored later than the new one looks would be lost.
       await reloaded?.model.registry?.pause();
       try {
-        const model = await loadNamed(this.folder, name, this.#options);
+        const model = await loadNamed(this.folder, name, {
+          ...this.#options,
+          store: this.#storeOf(name),
+          lastVersions:
+            (reloaded ? reloaded.model.registry?.lastVersions : this.#lastVersions.get(name)) ?? new Map(),
+        });
         this.#install(name, model, (performance.now() - started) / 1000);
         this.#absent.delete(name);
       } catch (error) {
@@ -164,7 +176,9 @@ export class ModelRepository {
       this.#loaded.delete(name);
       this.#endpoints = nameEndpoints(this.models.map(({ model }) => model));
       this.#absent.set(name, { state: "UNAVAILABLE", reason: "unloaded" });
-      await loaded.model.registry?.pause();
+      const { registry } = loaded.model;
+      await registry?.pause();
+      if (registry) this.#lastVersions.set(name, registry.lastVersions);
       this.#retire(loaded);
     });
   }
@@ -184,6 +198,16 @@ export class ModelRepository {
 
   dispose(): void {
     for (const { model } of this.#loaded.values()) model.dispose();
+    for (const store of this.#stores.values()) store.dispose();
+  }
+
+  #storeOf(name: string): AdapterStore {
+    const { adapterStore } = this.#options;
+    const store =
+      this.#stores.get(name) ??
+      new AdapterStore(adapterStore === undefined ? undefined : join(adapterStore, name));
+    this.#stores.set(name, store);
+    return store;
   }
 
   #variant(name: string): Endpoint | undefined {

@@ -13,8 +13,6 @@ import type { BatchLayout, PolicyModel, PreparedRequest } from "./policy-model.t
 import type { BatchTimes, EndpointStatistics } from "./statistics.ts";
 
 export interface SchedulerOptions {
-  /** Most requests of a model that wait or run. */
-  readonly queueLimit: number;
   /** Most rows of a batch of several requests. */
   readonly maxBatchRows: number;
   /** How long the first request of a batch waits for others, in microseconds. */
@@ -45,6 +43,8 @@ export class Scheduler {
   readonly #options: SchedulerOptions;
   #queue: QueuedRequest[] = [];
   #scheduled = false;
+  /** While a batch waits for others to join it. */
+  #timer: NodeJS.Timeout | undefined;
   /** Requests of batches in the worker. */
   #away = 0;
 
@@ -58,27 +58,24 @@ export class Scheduler {
     return this.#queue.length + this.#away;
   }
 
-  /** @throws LORASA_UNAVAILABLE when the queue is full. */
   submit(request: QueuedRequest): void {
-    const { queueLimit } = this.#options;
-    if (this.pending >= queueLimit) {
-      throw new LorasaError("LORASA_UNAVAILABLE", {
-        asked: `a place in the queue of ${this.#model.manifest.name}`,
-        expected: `fewer than ${queueLimit} requests`,
-        received: `${this.pending}`,
-        mend: "try again, or start the server with a larger --queue-limit",
-      });
-    }
     this.#queue.push(request);
-    if (this.#scheduled) return;
+    if (this.#timer && this.#isFull()) {
+      clearTimeout(this.#timer);
+      this.#timer = undefined;
+    } else if (this.#scheduled) return;
     this.#scheduled = true;
     setImmediate(this.#turn);
   }
 
   readonly #turn = (): void => {
+    this.#timer = undefined;
     const now = performance.now();
-    if (this.#isTooEarly(now)) {
-      setImmediate(this.#turn);
+    const leftMs = this.#delayLeftMs(now);
+    if (leftMs > 0) {
+      // Timers are a millisecond late at worst: the rest is waited for turn by turn.
+      if (leftMs < 2) setImmediate(this.#turn);
+      else this.#timer = setTimeout(this.#turn, leftMs - 1);
       return;
     }
     const batch = this.#takeBatch(now);
@@ -87,12 +84,17 @@ export class Scheduler {
     if (this.#scheduled) setImmediate(this.#turn);
   };
 
-  #isTooEarly(now: number): boolean {
-    const { queueDelayUs, maxBatchRows } = this.#options;
-    if (queueDelayUs === 0) return false;
+  /** How much longer a batch may wait for others to join it. */
+  #delayLeftMs(now: number): number {
+    const { queueDelayUs } = this.#options;
     const oldest = this.#queue[0];
-    if (!oldest || (now - oldest.queuedAt) * 1000 >= queueDelayUs) return false;
-    return this.#queue.reduce((sum, request) => sum + rowsOf(request), 0) < maxBatchRows;
+    if (queueDelayUs === 0 || !oldest || this.#isFull()) return 0;
+    return oldest.queuedAt + queueDelayUs / 1000 - now;
+  }
+
+  #isFull(): boolean {
+    const rows = this.#queue.reduce((sum, request) => sum + rowsOf(request), 0);
+    return rows >= this.#options.maxBatchRows;
   }
 
   /** The most urgent requests that fit into one batch; those that nobody waits for are answered here. */
@@ -178,6 +180,12 @@ export class Scheduler {
       })
       .catch((error: unknown) => {
         this.#away -= batch.length;
+        const moved = error instanceof LorasaError && error.code === "LORASA_CHECKSUM";
+        if (!moved) throw error;
+        // Another export took its file's place: the graph in memory still answers.
+        this.#runHere(batch, rows, layout, startedAt);
+      })
+      .catch((error: unknown) => {
         for (const request of batch) this.#fail(request, error);
       });
   }

@@ -2,6 +2,7 @@
 import { LorasaError } from "../base/errors.ts";
 import { type FloatTensor, floatTensor, formatDims, sameDims } from "../base/tensor.ts";
 import type { AdapterLayer } from "./repository.ts";
+import { quoted } from "./safetensors-header.ts";
 
 /** One adapted linear map, input by rank: `y = x·W0 + scale·(x·loraA)·loraB`. The scale is not folded in. */
 export interface LoraLayer extends AdapterLayer {
@@ -31,7 +32,7 @@ export function checkAdapter(
   backboneSha256: string,
 ): Adapter {
   if (adapter.backboneSha256 !== backboneSha256) {
-    throw unfit("backbone", `revision ${backboneSha256}`, adapter.backboneSha256 || "none", {
+    throw unfit("backbone", `revision ${backboneSha256}`, shownRevision(adapter.backboneSha256), {
       mend: "an adapter works only on the backbone that it was trained on",
     });
   }
@@ -41,6 +42,12 @@ export function checkAdapter(
   const extra = adapter.layers.find(({ name }) => !known.has(name));
   if (extra) throw unfit(`layer ${extra.name}`, "no such layer in this backbone", "one");
   return { ...adapter, layers };
+}
+
+/** Of a file, which may hold any text there. */
+function shownRevision(revision: string): string {
+  if (revision === "") return "none";
+  return /^[0-9a-f]{64}$/.test(revision) ? revision : quoted(revision);
 }
 
 function checkLayer(expected: AdapterLayer, layer: LoraLayer | undefined): LoraLayer {

@@ -61,6 +61,7 @@ export async function runAttack(
     ...(path !== undefined && { path }),
   });
   await world.restore();
+  await world.checkIdle();
   if (!details.failed) return { cases: details.numRuns };
   const error = details.errorInstance;
   const failure = [

@@ -62,6 +62,7 @@ export class FuzzWorld {
       port: 0,
       grpcPort: 0,
       token: TOKEN,
+      drainTimeoutMs: 2000,
       onFault: (fault) => faults.push(fault),
     });
     const world = new FuzzWorld(server, folder, faults);
@@ -144,6 +145,16 @@ export class FuzzWorld {
   /** A sound request gets the very bytes that it got before the attack. */
   async checkCanary(): Promise<void> {
     assert.equal((await this.#askCanary()).toString(), this.#canary, "the numbers are others than before");
+  }
+
+  /** Sooner or later no request is under way but the one that asks. */
+  async checkIdle(): Promise<void> {
+    for (let tries = 0; tries < 200; tries++) {
+      const { body } = await this.#ask("GET", "/metrics");
+      if (/^lorasa_inflight 1$/m.test(`${body}`)) return;
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    assert.fail("requests whose clients are gone are still under way");
   }
 
   /** Brings back what the attack was allowed to take away, so that the next is met by something. */

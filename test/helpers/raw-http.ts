@@ -65,9 +65,10 @@ export class RawConnection {
   /**
    * The reply to one whole request; undefined when the connection was closed without one.
    * @param head whether the reply has no body.
+   * @param pieces in which it is sent, a turn of the event loop between them.
    * @throws Error when neither comes within the bound.
    */
-  ask(bytes: Buffer, { head = false, boundMs = 10_000 } = {}): Promise<RawReply | undefined> {
+  ask(bytes: Buffer, { head = false, boundMs = 10_000, pieces = 1 } = {}): Promise<RawReply | undefined> {
     this.#socket ??= this.#open();
     this.#head = head;
     return new Promise((resolve, reject) => {
@@ -82,14 +83,16 @@ export class RawConnection {
         if (reply === undefined || reply.headers.get("connection") === "close") this.close();
         resolve(reply);
       };
-      this.#socket?.write(bytes);
+      if (this.#socket) writePieces(this.#socket, bytes, Math.ceil(bytes.length / pieces));
     });
   }
 
+  /** A request that waits is answered with nothing. */
   close(): void {
     this.#socket?.destroy();
     this.#socket = undefined;
     this.#received = Buffer.alloc(0);
+    this.#waiting?.(undefined);
   }
 
   #open(): Socket {
@@ -115,6 +118,11 @@ export class RawConnection {
     if (found.reply.status >= 200) this.#waiting?.(found.reply);
     else this.#take();
   }
+}
+
+function writePieces(socket: Socket, bytes: Buffer, length: number): void {
+  socket.write(bytes.subarray(0, length));
+  if (bytes.length > length) setImmediate(writePieces, socket, bytes.subarray(length), length);
 }
 
 /** A request's bytes, with the Content-Length of its body unless the headers say something of it. */

@@ -92,7 +92,7 @@ test("the store keeps two versions of an adapter and no more", async (context) =
   assert.deepEqual(readdirSync(join(adapterStore, "team/agent_0.a")).sort(), ["5", "6"]);
   assert.deepEqual(readdirSync(join(adapterStore, "team/agent_0.a/6")).sort(), [CONFIG_FILE, TENSORS_FILE]);
   await engine.adapters().unload("agent_0.a", true);
-  assert.deepEqual(readdirSync(join(adapterStore, "team/agent_0.a")), []);
+  assert.equal(existsSync(join(adapterStore, "team/agent_0.a")), false);
 });
 
 test("what an interrupted write or removal left is removed; what is not ours is passed over", async (context) => {

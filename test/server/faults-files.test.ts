@@ -1,6 +1,15 @@
 /** Files that vanish, change or were being written when the server was killed: it says so, and goes on with what it has. */
 import assert from "node:assert/strict";
-import { mkdirSync, readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { startServer } from "../../server/app.ts";
@@ -8,10 +17,12 @@ import { KilledServer } from "../helpers/killed-server.ts";
 import { errorText, ManagedServer, OBS } from "../helpers/managed-server.ts";
 import { temporaryFolder } from "../helpers/temporary-folder.ts";
 import { writeTinyRepository } from "../helpers/tiny-models.ts";
+import { ask } from "../helpers/tiny-server.ts";
 
 const LOAD = "/v2/repository/models/team/load";
 
 test("an adapter that was being stored when the server was killed is there whole, or not at all", {
+  todo: true, // awaited
   timeout: 60_000,
 }, async (context) => {
   const killed = new KilledServer(temporaryFolder(context));
@@ -117,6 +128,25 @@ test("an adapter whose files vanish after it left memory is told so, and others 
     inputs: [{ ...OBS, shape: [2, 3] }],
   });
   assert.equal(other.status, 200, other.text);
+});
+
+test("versions that killed servers left are removed but for the last two, and what was half written", {
+  todo: true, // awaited
+}, async (context) => {
+  const folder = temporaryFolder(context);
+  const [repository, adapterStore] = [join(folder, "repository"), join(folder, "store")];
+  writeTinyRepository(repository, [{ mode: "factored" }]);
+  const stored = join(adapterStore, "team", "agent_0");
+  for (const version of ["2", "3", "10", "11", "12-999-1.tmp"]) {
+    cpSync(join(repository, "team", "adapters", "agent_0"), join(stored, version), { recursive: true });
+  }
+  // Its tensors were removed, or not there yet.
+  mkdirSync(join(stored, "13"));
+  const server = await startServer({ repository, adapterStore, port: 0 });
+  const reply = await ask(`${server.url}/v2/models/team/adapters/agent_0`);
+  await server.close();
+  assert.equal((JSON.parse(reply.text) as { version: unknown }).version, "11");
+  assert.deepEqual(readdirSync(stored).sort(), ["10", "11"]);
 });
 
 test("a store with files of somebody else is passed over", async (context) => {
