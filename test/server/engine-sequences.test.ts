@@ -269,3 +269,21 @@ test("a request that waits for the one before it is not lost when that one fails
   assertSame([await next], [expected[1]!], "the next");
   await turns(1);
 });
+
+test("requests that wait inside a sequence fill the queue, and their timeout runs meanwhile", async (context) => {
+  const engine = await openTiny(context, RECURRENT, { queueLimit: 3, queueDelayUs: 20_000 });
+  await ask(engine, OWN, own(0), start(7));
+  const step = (timeout: number) => ask(engine, OWN, own(1), { sequence_id: 7, timeout });
+  const [first, late, ok, refused] = await Promise.allSettled([step(0), step(1000), step(0), step(0)]);
+  assert.deepEqual([first.status, ok.status], ["fulfilled", "fulfilled"]);
+  await assertRejects(settled(late), "LORASA_UNAVAILABLE", /a batch within the request's timeout/);
+  await assertRejects(
+    settled(refused),
+    "LORASA_UNAVAILABLE",
+    /queue of team: expected fewer than 3 requests/,
+  );
+});
+
+function settled(result: PromiseSettledResult<unknown>): Promise<unknown> {
+  return result.status === "rejected" ? Promise.reject(result.reason) : Promise.resolve(result.value);
+}

@@ -1,7 +1,16 @@
 /** Pushed adapters on disk: found again by the next server, whole or not at all, and a disk that refuses. */
 import assert from "node:assert/strict";
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
@@ -313,3 +322,37 @@ async function startProcess(
   }
   throw new Error(`the server did not start: ${text}`);
 }
+
+test("what was pushed stays when the model is loaded again, without a store as well, and numbers go on", async (context) => {
+  const engine = await openTiny(context, FACTORED, {});
+  await push(engine, "agent_0", 70);
+  await push(engine, "agent_0.blue", 71);
+  await engine.service.load("team");
+  await check(engine, "agent_0", 2, 70);
+  await check(engine, "agent_0.blue", 1, 71);
+  // The model's own may have been exported again: it counts as loaded once more.
+  assert.equal(engine.adapters().status("agent_1").version, 2);
+  await engine.service.unload("team");
+  await engine.service.load("team");
+  await check(engine, "agent_0", 2, 70);
+  assert.equal((await push(engine, "agent_1", 72)).version, 4);
+});
+
+test("what was pushed for another backbone gives way to the model's own, under a number that meant nothing else", async (context) => {
+  const options = { adapterStore: temporaryFolder(context) };
+  const engine = await openTiny(context, FACTORED, options);
+  await push(engine, "agent_0", 70);
+  await push(engine, "agent_0", 71);
+  await push(engine, "agent_1", 72);
+  const config = join(options.adapterStore, "team/agent_0/3", CONFIG_FILE);
+  const other = readFileSync(config, "utf8").replace(
+    /"revision": "[0-9a-f]{64}"/,
+    `"revision": "${"0".repeat(64)}"`,
+  );
+  assert.notEqual(other, readFileSync(config, "utf8"));
+  writeFileSync(config, other);
+  const next = await restart(context, engine, options);
+  await check(next, "agent_0", 4, 0);
+  await check(next, "agent_1", 2, 72);
+  assert.equal((await push(next, "agent_0", 73)).version, 5);
+});
