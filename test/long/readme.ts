@@ -17,6 +17,7 @@ interface CompareRow {
 }
 
 const benchmarks = readFileSync("docs/results/benchmarks.md", "utf8");
+const serving = readFileSync("docs/results/serving.md", "utf8");
 const learning = readFileSync("docs/results/learning.md", "utf8");
 const compared = JSON.parse(readFileSync("docs/results/compare/compare.json", "utf8")) as {
   rows: CompareRow[];
@@ -62,6 +63,21 @@ const rows = [
     "LoRASA's preset, three seeds",
     `return ${average.toFixed(0)} at the switch (500 k), ${figure(lorasa, /end: \*\*(\d+)/)} with adapters at 1 M (${figure(lorasa, /(\d+) shared throughout/)} shared throughout)`,
     "learning.md",
+  ],
+  [
+    "Serving a team request of 8 agents, 16 connections, against a bare `node:http` handler of the same bytes and graph",
+    `${figure(serving, /binary over bare: ([\d.]+)/)} times as many requests (binary), ${figure(serving, /JSON over bare: ([\d.]+)/)} (JSON); ${figure(serving, /binary over Express: ([\d.]+)/)} and ${figure(serving, /JSON over Express: ([\d.]+)/)} times an Express route`,
+    "serving.md",
+  ],
+  [
+    "A swap every 10 ms at half of the highest load",
+    `${figure(serving, /failed requests and pushes: (\d+)/)} failed, ${figure(serving, /mixed replies: (\d+)/)} mixed replies, p99 ${figure(serving, /p99 with swaps over without.*?: ([\d.]+)/)} times that without swaps`,
+    "serving.md",
+  ],
+  [
+    "1,000 adapters in memory of 10,000 on one backbone",
+    `${figure(serving, /1000 of them in memory\s+([\d.]+)/)} MiB, against ${figure(serving, /1000 merged sessions\s+([\d.]+)/)} MiB of merged sessions; one from disk in ${figure(serving, /cold adapter\s+([\d.]+)/)} ms`,
+    "serving.md",
   ],
   [
     "A team step, 27 agents of one row",
