@@ -149,7 +149,7 @@ class Server {
   }
 
   async #openGrpc(context: ServerContext): Promise<string | undefined> {
-    const { host, grpcPort, tls } = this.#options;
+    const { host, grpcPort, tls, maxConnections } = this.#options;
     if (grpcPort === undefined) return undefined;
     const { startGrpc } = await import("./grpc/server.ts");
     const { service, metadata, config, bodyLimitBytes } = context;
@@ -160,6 +160,7 @@ class Server {
       host,
       port: grpcPort,
       messageLimitBytes: bodyLimitBytes,
+      maxConnections: maxConnections ?? CONNECTION_LIMIT,
       authorize: this.#authorize,
       ...(tls && { tls }),
       failed: (error) => this.#failures(error, "gRPC"),

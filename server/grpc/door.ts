@@ -13,6 +13,8 @@ export interface GrpcOptions {
   readonly port: number;
   /** Longest message either way. */
   readonly messageLimitBytes: number;
+  /** Most connections that are open at once. */
+  readonly maxConnections: number;
   /**
    * Asked before anything of a call is read.
    * @param authorizationHeader value of the `authorization` metadata, such as `Bearer …`.

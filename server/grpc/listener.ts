@@ -4,7 +4,7 @@
  */
 import { type AddressInfo, createServer, type Socket } from "node:net";
 import { LorasaError } from "../../src/base/errors.ts";
-import { CONNECTION_LIMIT } from "../limits.ts";
+import { PORT_CAUSES } from "../http/listen.ts";
 
 export interface Listener {
   readonly port: number;
@@ -14,8 +14,18 @@ export interface Listener {
   cut(): void;
 }
 
+export interface ListenerAddress {
+  readonly host: string;
+  readonly port: number;
+  /** Most that are open at once. */
+  readonly maxConnections: number;
+}
+
 /** @throws LORASA_PORT when the address cannot be listened on. */
-export function listen(host: string, port: number, accept: (socket: Socket) => void): Promise<Listener> {
+export function listen(
+  { host, port, maxConnections }: ListenerAddress,
+  accept: (socket: Socket) => void,
+): Promise<Listener> {
   const sockets = new Set<Socket>();
   const server = createServer((socket) => {
     sockets.add(socket);
@@ -24,7 +34,7 @@ export function listen(host: string, port: number, accept: (socket: Socket) => v
     socket.on("error", () => socket.destroy());
     accept(socket);
   });
-  server.maxConnections = CONNECTION_LIMIT;
+  server.maxConnections = maxConnections;
   const cut = (): void => {
     for (const socket of sockets) socket.destroy();
   };
@@ -41,8 +51,8 @@ function portError(host: string, port: number, cause: NodeJS.ErrnoException): Lo
   return new LorasaError("LORASA_PORT", {
     asked: `listening for gRPC on ${host}:${port}`,
     expected: "a free address",
-    received: cause.code === "EADDRINUSE" ? "one that is in use" : (cause.code ?? cause.message),
-    mend: "choose another port, or 0 for any free one",
+    received: PORT_CAUSES[cause.code ?? ""] ?? cause.message,
+    mend: "choose another with --grpc-port, or --grpc-port 0 for any free one",
     cause,
   });
 }

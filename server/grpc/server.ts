@@ -37,7 +37,7 @@ export async function startGrpc(options: GrpcOptions): Promise<RunningGrpc> {
   const door: Door = { ...options, isReady, lasting: new Set() };
   const server = createServer(door);
   const { injectConnection } = server.createConnectionInjector(credentialsOf(options));
-  const listener = await listen(options.host, options.port, injectConnection);
+  const listener = await listen(options, injectConnection);
   const close = async (): Promise<void> => {
     open = false;
     for (const end of door.lasting) end();

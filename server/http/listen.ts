@@ -57,7 +57,8 @@ export function listenerUrl(server: Listener): string {
   return `${scheme}://${family === "IPv6" ? `[${address}]` : address}:${port}`;
 }
 
-const PORT_CAUSES: Readonly<Record<string, string>> = {
+/** Why an address cannot be listened on, by the system's code. */
+export const PORT_CAUSES: Readonly<Record<string, string>> = {
   EADDRINUSE: "one that is in use",
   EACCES: "one that needs more rights",
   EADDRNOTAVAIL: "an address that this machine does not have",

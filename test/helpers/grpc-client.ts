@@ -256,6 +256,7 @@ export async function serveEcho(
     host: "127.0.0.1",
     port: 0,
     messageLimitBytes: 2 ** 20,
+    maxConnections: 64,
     authorize: () => undefined,
     metadata: ({ name, inputs, outputs }) => ({ name, versions: ["1"], platform: "test", inputs, outputs }),
     config: ({ name }) => ({ name }),

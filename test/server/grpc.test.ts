@@ -572,6 +572,7 @@ test("a port that is taken", async (context) => {
     host: "127.0.0.1",
     port,
     messageLimitBytes: 1000,
+    maxConnections: 64,
     authorize: () => undefined,
     metadata: () => ({}),
     config: () => ({}),
@@ -580,7 +581,7 @@ test("a port that is taken", async (context) => {
   };
   await assert.rejects(startGrpc(options), {
     code: "LORASA_PORT",
-    message: /listening for gRPC on 127\.0\.0\.1:\d+: .*one that is in use; choose another port/,
+    message: /listening for gRPC on 127\.0\.0\.1:\d+: .*one that is in use; choose another with --grpc-port/,
   });
 });
 
