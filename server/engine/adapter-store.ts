@@ -16,6 +16,8 @@ import type { AdapterFiles } from "./adapter-intake.ts";
 
 const VERSION_PATTERN = /^[1-9][0-9]{0,14}$/;
 const TEMPORARY = ".tmp";
+/** Of each adapter: the current one and the one that a rollback restores. */
+const KEPT_VERSIONS = 2;
 
 /** Owns its folder when it is temporary. */
 export class AdapterStore {
@@ -132,7 +134,12 @@ function findVersions(folder: string): number[] {
     const left = entry.endsWith(TEMPORARY) || VERSION_PATTERN.test(entry);
     if (left && !whole.includes(entry)) rmSync(join(folder, entry), { recursive: true, force: true });
   }
-  return whole.map(Number).sort((a, b) => a - b);
+  const versions = whole.map(Number).sort((a, b) => a - b);
+  // The current one and the one before; a server that was killed may have left others.
+  for (const old of versions.splice(0, versions.length - KEPT_VERSIONS)) {
+    rmSync(join(folder, `${old}`), { recursive: true, force: true });
+  }
+  return versions;
 }
 
 function foldersIn(folder: string): string[] {

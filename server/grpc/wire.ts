@@ -84,9 +84,14 @@ export function readSize(reader: Reader): number {
   return high * 2 ** 32 + (low >>> 0);
 }
 
+/** Text that is not UTF-8 is the client's mistake, and the decoder's error for it a TypeError. */
+function isBadText(error: NodeJS.ErrnoException): boolean {
+  return error.code === "ERR_ENCODING_INVALID_ENCODED_DATA";
+}
+
 /** The reader throws plain errors for bad bytes; a fault of our own is a TypeError and stays one. */
 function fromReader(error: unknown): unknown {
-  if (error instanceof LorasaError || error instanceof TypeError) return error;
+  if (error instanceof LorasaError || (error instanceof TypeError && !isBadText(error))) return error;
   return new LorasaError("LORASA_REQUEST", {
     asked: "request message",
     expected: "a protobuf message of the method's type",

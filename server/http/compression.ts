@@ -37,7 +37,38 @@ export function requestCoding(encoding: string | undefined): Coding | undefined 
  * @param limitBytes of what comes out; memory grows with what comes out, never with what the data says of itself.
  * @throws LORASA_TOO_LARGE beyond the limit, LORASA_REQUEST for data that is damaged or cut off.
  */
-export function inflateBody(body: Buffer, coding: Coding, limitBytes: number): Promise<Buffer> {
+export async function inflateBody(body: Buffer, coding: Coding, limitBytes: number): Promise<Buffer> {
+  await turn();
+  try {
+    return await inflateNow(body, coding, limitBytes);
+  } finally {
+    nextTurn();
+  }
+}
+
+/**
+ * Most bodies that are inflated at once, about as many as zlib has threads for: the others wait as they came, a
+ * thousandth of what they may become.
+ */
+const INFLATED_AT_ONCE = 4;
+
+let inflating = 0;
+const waiting: (() => void)[] = [];
+
+function turn(): Promise<void> | undefined {
+  if (inflating === INFLATED_AT_ONCE) return new Promise((resolve) => waiting.push(resolve));
+  inflating += 1;
+  return undefined;
+}
+
+/** Hands the place on, or gives it up. */
+function nextTurn(): void {
+  const next = waiting.shift();
+  if (next) next();
+  else inflating -= 1;
+}
+
+function inflateNow(body: Buffer, coding: Coding, limitBytes: number): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     INFLATE[coding](body, { maxOutputLength: limitBytes }, (error, inflated) => {
       if (error === null) resolve(inflated);

@@ -49,6 +49,8 @@ export class Connections {
   readonly #server: Listener;
   readonly #options: ConnectionOptions;
   readonly #surplus = new WeakSet<Socket>();
+  /** Replies that are not sent yet, by the connection that they wait for. */
+  readonly #queued = new WeakMap<Socket, Set<ServerResponse>>();
   #open = 0;
   #requests = 0;
   #whenIdle: (() => void) | undefined;
@@ -65,7 +67,12 @@ export class Connections {
     server.on("clientError", answerMalformed);
     server.on("request", (request: IncomingMessage, response: ServerResponse) => {
       this.#requests += 1;
-      response.once("close", () => this.#ended());
+      const queued = this.#queued.get(request.socket);
+      queued?.add(response);
+      response.once("close", () => {
+        queued?.delete(response);
+        this.#ended();
+      });
       if (!this.#refuse(request, response)) listener(request, response);
     });
   }
@@ -108,8 +115,11 @@ export class Connections {
 
   #admit(socket: Socket): void {
     this.#open += 1;
+    const queued = new Set<ServerResponse>();
+    this.#queued.set(socket, queued);
     socket.once("close", () => {
       this.#open -= 1;
+      setImmediate(() => giveUp(queued));
     });
     if (this.#open <= this.#options.maxConnections) return;
     this.#surplus.add(socket);
@@ -135,6 +145,17 @@ export class Connections {
   }
 }
 
+/**
+ * Node tells only the reply that a connection was being sent that the connection is gone: those behind it, of requests
+ * that a client sent ahead, would wait for ever.
+ */
+function giveUp(queued: ReadonlySet<ServerResponse>): void {
+  for (const response of [...queued]) {
+    response.destroy();
+    response.emit("close");
+  }
+}
+
 const MALFORMED: Readonly<Record<string, readonly [status: string, text: string]>> = {
   HPE_HEADER_OVERFLOW: ["431 Request Header Fields Too Large", "request headers are too long"],
   ERR_HTTP_REQUEST_TIMEOUT: ["408 Request Timeout", "the request took too long to arrive"],
@@ -151,6 +172,8 @@ function answerMalformed(error: NodeJS.ErrnoException, socket: Socket): void {
   socket.end(
     `HTTP/1.1 ${status}\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\nConnection: close\r\n\r\n${body}`,
   );
+  // A client that keeps its half open would keep the connection's place.
+  setTimeout(() => socket.destroy(), SURPLUS_MS).unref();
 }
 
 function tooManyConnections(most: number): LorasaError {

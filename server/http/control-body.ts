@@ -23,7 +23,7 @@ export async function readFlags<K extends string>(
 ): Promise<Readonly<Record<K, boolean>>> {
   const parameters = parseParameters("parameters", (await readObject(request, ["parameters"]))["parameters"]);
   for (const name of Object.keys(parameters)) {
-    if (name in known) continue;
+    if (Object.hasOwn(known, name)) continue;
     throw fieldError(`parameters.${name}`, listed(Object.keys(known)), explain?.(name) ?? "an unknown name");
   }
   const flags = Object.entries<boolean>(known).map(([name, otherwise]) => [

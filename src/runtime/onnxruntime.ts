@@ -10,6 +10,7 @@ import { type Env, Tensor } from "onnxruntime-common";
 import { LorasaError } from "../base/errors.ts";
 import { DTYPES, type DType, dtypeOfOnnx, type HostTensor, type TensorData } from "../base/tensor.ts";
 import { decodeModel } from "../onnx/decode.ts";
+import { encodeModel } from "../onnx/encode.ts";
 import { checkFeeds, checkFetches } from "./check.ts";
 import {
   type BoundRun,
@@ -149,8 +150,9 @@ class OnnxSession implements Session {
 
 function loadSession(model: Uint8Array, options: SessionOptions): NativeSession {
   const device = options.device ?? "cpu";
-  // ONNX Runtime opens the files that external data names: graphs of others are read here first.
-  if (options.untrusted) decodeModel(model, "graph");
+  // ONNX Runtime opens the files that external data names, and its parser may see what ours does not (it merges a field
+  // that is there twice): graphs of others are read here, and what was read is written anew.
+  const bytes = options.untrusted ? encodeModel(decodeModel(model, "graph")) : model;
   const { binding } = loadNative();
   const session = new binding.InferenceSession();
   const settings = {
@@ -172,7 +174,7 @@ function loadSession(model: Uint8Array, options: SessionOptions): NativeSession 
       }),
   };
   try {
-    session.loadModel(model.buffer, model.byteOffset, model.byteLength, settings);
+    session.loadModel(bytes.buffer, bytes.byteOffset, bytes.byteLength, settings);
   } catch (cause) {
     throw loadError(device, cause);
   }

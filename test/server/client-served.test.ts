@@ -139,5 +139,5 @@ test("models are listed, counted, described, unloaded and loaded again", async (
   assert.equal((await states())["team"], "UNAVAILABLE");
   await assert.rejects(manager.infer("team.agent_0", inputs(ZEROS)), /404, LORASA_UNKNOWN_MODEL/);
   await manager.loadModel("team");
-  assert.deepEqual((await manager.infer("team.agent_0", inputs(ZEROS))).adapterVersions, { agent_0: 1 });
+  assert.deepEqual((await manager.infer("team.agent_0", inputs(ZEROS))).adapterVersions, { agent_0: 2 });
 });

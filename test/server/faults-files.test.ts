@@ -22,7 +22,6 @@ import { ask } from "../helpers/tiny-server.ts";
 const LOAD = "/v2/repository/models/team/load";
 
 test("an adapter that was being stored when the server was killed is there whole, or not at all", {
-  todo: true, // awaited
   timeout: 60_000,
 }, async (context) => {
   const killed = new KilledServer(temporaryFolder(context));
@@ -130,9 +129,7 @@ test("an adapter whose files vanish after it left memory is told so, and others 
   assert.equal(other.status, 200, other.text);
 });
 
-test("versions that killed servers left are removed but for the last two, and what was half written", {
-  todo: true, // awaited
-}, async (context) => {
+test("versions that killed servers left are removed but for the last two, and what was half written", async (context) => {
   const folder = temporaryFolder(context);
   const [repository, adapterStore] = [join(folder, "repository"), join(folder, "store")];
   writeTinyRepository(repository, [{ mode: "factored" }]);

@@ -86,7 +86,6 @@ test("a client that never reads its reply is let go, and its memory with it", {
 });
 
 test("connections that are reset within a body, and within a reply, leave nothing behind", {
-  todo: true, // awaited
   timeout: 20_000,
 }, async (context) => {
   const served = await serve(context, { mode: "factored" });
@@ -122,9 +121,7 @@ test("requests sent ahead are answered in their order, each with its own answer"
   await assertIdle(served);
 });
 
-test("what was sent ahead of a broken request is forgotten with its connection", {
-  todo: true, // awaited
-}, async (context) => {
+test("what was sent ahead of a broken request is forgotten with its connection", async (context) => {
   const served = await serve(context, { mode: "factored" }, { drainTimeoutMs: 20_000 });
   const ahead = Array.from({ length: 5 }, () => requestBytes("GET", "/metrics"));
   for (let at = 0; at < 20; at++) {
