@@ -115,11 +115,14 @@ test("requests whose thread ends are told to try again, and the next ones have a
   process.on("worker", note);
   context.after(() => process.off("worker", note));
   const engine = await openTiny(context, { mode: "stacked", ...SIZES }, LONG);
+  // The thread has the graph then, and what is asked next is on its way at once.
+  await ask(engine, "team", TEAM);
+  assert.equal(workers.length, 1);
   const lost = [ask(engine, "team", TEAM), ask(engine, "team", TEAM)];
   const told = lost.map((answer) =>
     assertRejects(answer, "LORASA_UNAVAILABLE", /a long run: .*received one that ended/),
   );
-  while (workers.length === 0) await turns(1);
+  await turns(2);
   await workers[0]!.terminate();
   await Promise.all(told);
   const first = await ask(engine, "team", TEAM);
