@@ -18,6 +18,8 @@ export const CONTROL_LIMIT_BYTES = 64 * 1024;
 export const COMPRESSED_LEAST_BYTES = 1024;
 /** Replies of at least as many bytes are not copied into one buffer first. */
 export const PIECES_LEAST_BYTES = 8192;
+/** Most bytes of bodies that are arriving at once, over all connections. */
+export const ARRIVING_LIMIT_BYTES = 2 ** 30;
 /** Most pieces a body may arrive in: many tiny chunks cost far more than their bytes. */
 export const CHUNK_LIMIT = 65_536;
 /** Most rows (environments × agents) in one inference. */

@@ -250,7 +250,7 @@ export class LocalPolicyService implements PolicyService {
     try {
       await before;
       const ran = await this.#run(arrival, { hidden: sequence.hidden, agents: sequence.agents });
-      sequence.hidden = finiteState(endpoint.name, asked, ran.hidden!);
+      this.sequences.keep(endpoint.name, asked, sequence, finiteState(endpoint.name, asked, ran.hidden!));
       sequence.agents = ran.agents;
       return ran;
     } finally {

@@ -29,10 +29,14 @@ export interface Sequence {
 
 export interface SequenceLimits {
   readonly count: number;
+  /** Of the states of all live sequences. Default 1 GiB. */
+  readonly bytes?: number;
   readonly idleMs: number;
 }
 
 const ID_LIMIT_CHARACTERS = 256;
+const BYTES_LIMIT = 2 ** 30;
+const SWEEP_LEAST_MS = 1000;
 
 /**
  * The sequence that a request belongs to, if any: no id, 0 and "" mean none.
@@ -59,6 +63,8 @@ function flag(parameters: Readonly<Record<string, ParameterValue>>, name: string
 export class SequenceStore {
   readonly #limits: SequenceLimits;
   readonly #live = new Map<string, Sequence>();
+  #bytes = 0;
+  #sweptAtMs = Number.NEGATIVE_INFINITY;
   readonly #nowMs: () => number;
 
   /** @param nowMs a clock that never goes back. */
@@ -91,33 +97,56 @@ export class SequenceStore {
       waiting: 0,
       usedAtMs: this.#nowMs(),
     };
+    this.#drop(key);
     this.#live.set(key, fresh);
     return fresh;
+  }
+
+  /**
+   * Keeps the state that a sequence's next request goes on from.
+   * @throws LORASA_UNAVAILABLE when the states of all are too large; the sequence keeps the one before.
+   */
+  keep(model: string, { id }: SequenceCall, sequence: Sequence, hidden: Float32Array): void {
+    if (this.#live.get(keyOf(model, id)) === sequence) {
+      const { bytes = BYTES_LIMIT } = this.#limits;
+      const total = this.#bytes + hidden.byteLength - (sequence.hidden?.byteLength ?? 0);
+      if (total > bytes) throw tooLarge(model, id, bytes);
+      this.#bytes = total;
+    }
+    sequence.hidden = hidden;
   }
 
   /** Ends a sequence, unless another was started under its id meanwhile. */
   end(model: string, { id }: SequenceCall, sequence: Sequence): void {
     const key = keyOf(model, id);
-    if (this.#live.get(key) === sequence) this.#live.delete(key);
+    if (this.#live.get(key) === sequence) this.#drop(key);
   }
 
   /** Forgets every sequence of a model and its agents. */
   forget(model: string): void {
     for (const key of this.#live.keys()) {
-      if (key.startsWith(`${model}\n`) || key.startsWith(`${model}.`)) this.#live.delete(key);
+      if (key.startsWith(`${model}\n`) || key.startsWith(`${model}.`)) this.#drop(key);
     }
   }
 
   /** Forgets those that were idle for too long. */
   sweep(): void {
-    const oldest = this.#nowMs() - this.#limits.idleMs;
+    this.#sweptAtMs = this.#nowMs();
+    const oldest = this.#sweptAtMs - this.#limits.idleMs;
     for (const [key, { usedAtMs, waiting }] of this.#live) {
-      if (usedAtMs < oldest && waiting === 0) this.#live.delete(key);
+      if (usedAtMs < oldest && waiting === 0) this.#drop(key);
     }
   }
 
+  #drop(key: string): void {
+    this.#bytes -= this.#live.get(key)?.hidden?.byteLength ?? 0;
+    this.#live.delete(key);
+  }
+
   #makeRoom(model: string, id: string): void {
-    this.sweep();
+    // Looking at every sequence for each that is refused would cost more than answering it.
+    const leastMs = Math.min(SWEEP_LEAST_MS, this.#limits.idleMs / 4);
+    if (this.#nowMs() - this.#sweptAtMs >= leastMs) this.sweep();
     if (this.#live.size < this.#limits.count) return;
     throw new LorasaError("LORASA_UNAVAILABLE", {
       asked: `sequence ${id.slice(0, 80)} of ${model}`,
@@ -130,6 +159,15 @@ export class SequenceStore {
 
 function keyOf(model: string, id: string): string {
   return `${model}\n${id}`;
+}
+
+function tooLarge(model: string, id: string, bytes: number): LorasaError {
+  return new LorasaError("LORASA_UNAVAILABLE", {
+    asked: `state of sequence ${id.slice(0, 80)} of ${model}`,
+    expected: `at most ${bytes} bytes of states`,
+    received: "more",
+    mend: "end some sequences",
+  });
 }
 
 function notStarted(model: string, id: string): LorasaError {

@@ -14,7 +14,10 @@ export const infer: Action = async (request, response, context, { model, version
   const endpoint = context.service.endpoint(model, version);
   const header = request.headers[HEADER_LENGTH];
   const length = typeof header === "string" ? header : undefined;
-  const body = await readBody(request, context.bodyLimitBytes, Number(length) || 0);
+  // Without the header all of the body is JSON.
+  const inflatedLimitBytes = length === undefined ? context.jsonLimitBytes : context.bodyLimitBytes;
+  const tensorsAt = Number(length) || 0;
+  const body = await readBody(request, context.bodyLimitBytes, { tensorsAt, inflatedLimitBytes });
   // A slow client's time is not the server's.
   const started = performance.now();
   try {

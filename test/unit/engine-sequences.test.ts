@@ -125,3 +125,26 @@ test("a model's sequences are forgotten with its agents' and without those of ot
   assert.equal(store.size, 2);
   for (const model of ["team2", "tea"]) store.open(model, NEXT);
 });
+
+test("states are bounded by their bytes; what ends, starts again or is forgotten gives its bytes back", () => {
+  const store = new SequenceStore({ count: 10, idleMs: 100, bytes: 64 }, () => 0);
+  const call = (id: string) => ({ id, start: true, end: false });
+  const [a, b] = [store.open("m", call("a")), store.open("m", call("b"))];
+  store.keep("m", call("a"), a, new Float32Array(8));
+  store.keep("m", call("b"), b, new Float32Array(8));
+  const kept = b.hidden;
+  assertFails(
+    () => store.keep("m", call("b"), b, new Float32Array(9)),
+    "LORASA_UNAVAILABLE",
+    /at most 64 bytes of states/,
+  );
+  assert.equal(b.hidden, kept);
+  store.end("m", call("a"), a);
+  store.keep("m", call("b"), b, new Float32Array(16));
+  const again = store.open("m", call("b"));
+  // Of a request that began before the start: it counts for nothing any more.
+  store.keep("m", call("b"), b, new Float32Array(100));
+  store.keep("m", call("b"), again, new Float32Array(16));
+  store.forget("m");
+  store.keep("m", call("c"), store.open("m", call("c")), new Float32Array(16));
+});
