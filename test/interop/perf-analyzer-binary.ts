@@ -62,7 +62,10 @@ function fetchLibraries(): Missing | undefined {
     mkdirSync(join(ROOT, folder), { recursive: true });
   const { release, keyring, packages } = LIBRARIES;
   const sources = join(ROOT, "sources.list");
-  writeFileSync(sources, `deb [signed-by=${keyring}] http://deb.debian.org/debian ${release} main\n`);
+  const archive = debianArchive();
+  if (archive === undefined)
+    return { missing: "perf_analyzer needs a newer C library, and apt names no Debian archive" };
+  writeFileSync(sources, `deb [signed-by=${keyring}] ${archive} ${release} main\n`);
   const options = [
     `Dir::Etc::SourceList=${sources}`,
     "Dir::Etc::SourceParts=/dev/null",
@@ -78,6 +81,12 @@ function fetchLibraries(): Missing | undefined {
       .map((name) => run(ROOT, "dpkg-deb", "-x", name, "root"))
       .find((failed) => failed !== undefined)
   );
+}
+
+/** Where the system's own apt gets Debian's packages from. */
+function debianArchive(): string | undefined {
+  const { stdout } = spawnSync("apt-get", ["indextargets", "--format", "$(REPO_URI)"], { encoding: "utf8" });
+  return stdout?.split("\n").find((uri) => /\/debian\/?$/.test(uri));
 }
 
 /** Runs a command to its end; why it failed, if it did. */
