@@ -4,16 +4,7 @@
  *
  * `npm run results:benchmarks`; some ten minutes on two cores.
  */
-import { spawnSync } from "node:child_process";
-import { cpus } from "node:os";
-import { writeFileAtomic } from "../../src/base/files.ts";
-
-interface Benchmark {
-  readonly title: string;
-  readonly command: readonly string[];
-  /** What bounds it, and how to read it. */
-  readonly about: string;
-}
+import { type Benchmark, writeResultsPage } from "../helpers/results-page.ts";
 
 const BENCHMARKS: readonly Benchmark[] = [
   {
@@ -38,33 +29,12 @@ const BENCHMARKS: readonly Benchmark[] = [
   },
 ];
 
-const machine = `${cpus()[0]!.model.trim()}, ${cpus().length} cores, Node ${process.version}, ${new Date().toISOString().slice(0, 10)}`;
-writeFileAtomic(
-  "docs/results/benchmarks.md",
-  [
-    "# Benchmarks",
-    "",
-    `Written by \`npm run results:benchmarks\` on ${machine}. The machine is shared: read ratios, not times.`,
-    "",
-    ...BENCHMARKS.flatMap(section),
-  ].join("\n"),
+writeResultsPage(
+  {
+    path: "docs/results/benchmarks.md",
+    title: "Benchmarks",
+    command: "npm run results:benchmarks",
+    about: "The machine is shared: read ratios, not times.",
+  },
+  BENCHMARKS,
 );
-
-function section({ title, command, about }: Benchmark): string[] {
-  const { status, stdout } = spawnSync(process.execPath, ["--import", "tsx", ...command], {
-    stdio: ["ignore", "pipe", "inherit"],
-    encoding: "utf8",
-  });
-  if (status !== 0) process.exit(status ?? 1);
-  return [
-    `## ${title}`,
-    "",
-    about,
-    "",
-    "```",
-    `$ node --import tsx ${command.join(" ")}`,
-    stdout.trimEnd(),
-    "```",
-    "",
-  ];
-}

@@ -4,17 +4,8 @@
  *
  * `npm run results:serving [-- --minutes 60]`; some ten minutes on two cores beside the soak's.
  */
-import { spawnSync } from "node:child_process";
-import { cpus } from "node:os";
 import { parseArgs } from "node:util";
-import { writeFileAtomic } from "../../src/base/files.ts";
-
-interface Benchmark {
-  readonly title: string;
-  readonly command: readonly string[];
-  /** How to read it. */
-  readonly about: string;
-}
+import { type Benchmark, writeResultsPage } from "../helpers/results-page.ts";
 
 const { values } = parseArgs({ options: { minutes: { type: "string", default: "60" } } });
 
@@ -55,34 +46,12 @@ const BENCHMARKS: readonly Benchmark[] = [
   },
 ];
 
-const machine = `${cpus()[0]!.model.trim()}, ${cpus().length} cores, Node ${process.version}, ${new Date().toISOString().slice(0, 10)}`;
-writeFileAtomic(
-  "docs/results/serving.md",
-  [
-    "# Serving",
-    "",
-    `Written by \`npm run results:serving\` on ${machine}. The server has one core, the load the other: read ratios, not times.`,
-    "",
-    ...BENCHMARKS.flatMap(section),
-  ].join("\n"),
+writeResultsPage(
+  {
+    path: "docs/results/serving.md",
+    title: "Serving",
+    command: "npm run results:serving",
+    about: "The server has one core, the load the other: read ratios, not times.",
+  },
+  BENCHMARKS,
 );
-
-/** A benchmark that misses a bound is reported all the same. */
-function section({ title, command, about }: Benchmark): string[] {
-  const { stdout } = spawnSync(process.execPath, ["--import", "tsx", ...command], {
-    stdio: ["ignore", "pipe", "inherit"],
-    encoding: "utf8",
-  });
-  if (stdout.trim() === "") process.exit(1);
-  return [
-    `## ${title}`,
-    "",
-    about,
-    "",
-    "```",
-    `$ node --import tsx ${command.join(" ")}`,
-    stdout.trimEnd(),
-    "```",
-    "",
-  ];
-}
