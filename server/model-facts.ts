@@ -6,9 +6,6 @@ import type { ServerOptions } from "./options.ts";
 import { type ModelFacts, modelConfig } from "./protocol/config.ts";
 import { modelMetadata } from "./protocol/metadata.ts";
 
-/** What the engine takes when it is not told. */
-const SEQUENCE_LIMIT = 65_536;
-
 interface ModelDescriptions {
   /** As the metadata routes answer. */
   metadata(model: ServedModel): object;
@@ -19,9 +16,9 @@ interface ModelDescriptions {
 /** @param options as the server was started with. */
 export function describeModels(
   service: LocalPolicyService,
-  { device = "cpu", sequenceLimit = SEQUENCE_LIMIT }: Pick<ServerOptions, "device" | "sequenceLimit">,
+  { device = "cpu" }: Pick<ServerOptions, "device">,
 ): ModelDescriptions {
-  const { queueLimit, queueDelayUs, sequenceIdleMs } = service.settings;
+  const { queueLimit, queueDelayUs, sequenceLimit, sequenceIdleMs } = service.settings;
   const settings = {
     device,
     queueDelayMicroseconds: queueDelayUs,

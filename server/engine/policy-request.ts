@@ -88,7 +88,7 @@ export function checkRequest(addressee: Addressee, inputs: Inputs, held?: HeldSt
     features[name] = padded.has(name) ? withoutPadding(name, block, manifest, agents) : block;
   }
   if (features.action_mask) checkMask(features.action_mask);
-  const named = readNamed(inputs, leading, manifest);
+  const named = readNamed(inputs, leading, addressee);
   return { leading, agents, features, ...(named && { named }) };
 }
 
@@ -160,7 +160,7 @@ function agentNamed(name: string, agents: ReadonlyMap<string, number>): number {
 function readNamed(
   inputs: Inputs,
   leading: readonly number[],
-  manifest: ModelManifest,
+  { manifest, agentIndex }: Addressee,
 ): NamedAdapters | undefined {
   const tensor = inputs.get("adapter");
   if (tensor === undefined) return undefined;
@@ -171,10 +171,7 @@ function readNamed(
   const names =
     tensor.datatype === "BYTES"
       ? tensor.data
-      : Array.from(
-          readTags("adapter", tensor, new Map(manifest.agents.map(({ name }, index) => [name, index]))),
-          (agent) => manifest.agents[agent]!.name,
-        );
+      : Array.from(readTags("adapter", tensor, agentIndex), (agent) => manifest.agents[agent]!.name);
   const places = new Map<string, number>();
   const index = Int32Array.from(names, (name) => {
     const place = places.get(name) ?? places.size;

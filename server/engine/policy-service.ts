@@ -41,6 +41,7 @@ export interface ServiceSettings {
   readonly queueLimit: number;
   readonly maxBatchRows: number;
   readonly queueDelayUs: number;
+  readonly sequenceLimit: number;
   readonly sequenceIdleMs: number;
 }
 
@@ -102,6 +103,7 @@ export class LocalPolicyService implements PolicyService {
       queueLimit: options.queueLimit ?? 4096,
       maxBatchRows: options.maxBatchRows ?? 1024,
       queueDelayUs: options.queueDelayUs ?? 0,
+      sequenceLimit: options.sequenceLimit ?? 65_536,
       sequenceIdleMs: options.sequenceIdleMs ?? 60_000,
     };
     const events: EngineEvents = options.events ?? NO_EVENTS;
@@ -109,7 +111,7 @@ export class LocalPolicyService implements PolicyService {
     const scheduler = { ...settings, longRunMs: options.longRunMs ?? 5, longRuns, events };
     const repository = await ModelRepository.open(folder, { ...options, events, scheduler });
     const sequences = new SequenceStore({
-      count: options.sequenceLimit ?? 65_536,
+      count: settings.sequenceLimit,
       idleMs: settings.sequenceIdleMs,
     });
     return new LocalPolicyService(repository, settings, sequences, longRuns);
@@ -180,12 +182,12 @@ export class LocalPolicyService implements PolicyService {
 
   async load(name: string): Promise<void> {
     await this.repository.load(name);
-    this.#forgetSequences(name);
+    this.sequences.forget(name);
   }
 
   async unload(name: string): Promise<void> {
     await this.repository.unload(name);
-    this.#forgetSequences(name);
+    this.sequences.forget(name);
   }
 
   adapters(model: string): Adapters {
@@ -216,20 +218,15 @@ export class LocalPolicyService implements PolicyService {
     const prepared = preparing instanceof Promise ? await preparing : preparing;
     const queuedAt = performance.now();
     const { answer, queuedMs } = await new Promise<Answered>((resolve, reject) => {
-      try {
-        scheduler.submit({
-          prepared,
-          priority,
-          queuedAt,
-          deadline: arrivedAt + timeoutMs,
-          cancelled: call.cancelled,
-          answered: (answer, startedAt) => resolve({ answer, queuedMs: startedAt - queuedAt }),
-          failed: reject,
-        });
-      } catch (error) {
-        model.release(prepared);
-        reject(error);
-      }
+      scheduler.submit({
+        prepared,
+        priority,
+        queuedAt,
+        deadline: arrivedAt + timeoutMs,
+        cancelled: call.cancelled,
+        answered: (answer, startedAt) => resolve({ answer, queuedMs: startedAt - queuedAt }),
+        failed: reject,
+      });
     });
     // The policy's graphs give float32 states.
     const hidden = answer["hidden_out"]?.data as Float32Array | undefined;
@@ -258,10 +255,6 @@ export class LocalPolicyService implements PolicyService {
       if (asked.end) this.sequences.end(endpoint.name, asked, sequence);
       done();
     }
-  }
-
-  #forgetSequences(model: string): void {
-    this.sequences.forget(model);
   }
 }
 
