@@ -31,7 +31,7 @@ export function checkFeeds(
 /** Every fetch is an output, and a tensor to fill has its type and sizes, named ones as the feeds have them. */
 export function checkFetches(
   outputs: readonly TensorInfo[],
-  fetches: Readonly<Record<string, HostTensor | null>>,
+  fetches: Readonly<Record<string, RunTensor | null>>,
   fedSizes: ReadonlyMap<string, number>,
 ): void {
   checkKnown("output", outputs, Object.keys(fetches));
@@ -40,6 +40,27 @@ export function checkFetches(
     const tensor = fetches[output.name];
     if (tensor) checkTensor("output", output, tensor, sizes);
   }
+}
+
+/** @throws LORASA_DTYPE, LORASA_SHAPE for a tensor of another type or other sizes than a resident one. */
+export function checkSame(resident: Pick<RunTensor, "dtype" | "dims">, tensor: HostTensor): void {
+  checkTensor(
+    "value",
+    { name: "of a resident tensor", dtype: resident.dtype, shape: resident.dims },
+    tensor,
+    new Map(),
+  );
+}
+
+/** @throws LORASA_RANGE for a size that a prefix of the first axis cannot have. */
+export function checkFirst(dims: readonly number[], size: number): void {
+  const [all = 0] = dims;
+  if (Number.isInteger(size) && size >= 1 && size <= all) return;
+  throw new LorasaError("LORASA_RANGE", {
+    asked: "the first entries of a resident tensor",
+    expected: `1 to ${all}`,
+    received: `${size}`,
+  });
 }
 
 function checkKnown(kind: string, infos: readonly TensorInfo[], names: readonly string[]): void {

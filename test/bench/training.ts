@@ -121,6 +121,8 @@ function timing(runtime: Runtime, sums: Map<string, number>): Runtime {
         device: session.device,
         inputs: session.inputs,
         outputs: session.outputs,
+        cpuNodes: session.cpuNodes,
+        sharedWeights: session.sharedWeights,
         run: (feeds, fetches) => session.run(feeds, fetches),
         dispose: () => session.dispose(),
         bind: (feeds, fetches) => {

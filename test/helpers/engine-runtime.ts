@@ -1,9 +1,8 @@
 /** ONNX Runtime that tells a test of every run, and fails those that the test says. Nothing else is changed. */
-import type { HostTensor } from "../../src/base/tensor.ts";
 import { createRuntime } from "../../src/runtime/onnxruntime.ts";
-import type { Runtime, Session } from "../../src/runtime/session.ts";
+import type { RunTensor, Runtime, Session } from "../../src/runtime/session.ts";
 
-type Feeds = Readonly<Record<string, HostTensor>>;
+type Feeds = Readonly<Record<string, RunTensor>>;
 
 export interface WatchedRuntime extends Runtime {
   /** Sizes in front of the observations of each run, such as `2x3` of a team graph or `6` of rows. */
@@ -28,6 +27,8 @@ function watchSession(session: Session, watched: WatchedRuntime): Session {
     device: session.device,
     inputs: session.inputs,
     outputs: session.outputs,
+    cpuNodes: session.cpuNodes,
+    sharedWeights: session.sharedWeights,
     run: (feeds, fetches) => session.run(feeds, fetches),
     bind: (feeds, fetches) => {
       const bound = session.bind(feeds, fetches);

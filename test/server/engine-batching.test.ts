@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Random } from "../../src/base/random.ts";
+import type { HostTensor } from "../../src/base/tensor.ts";
 import { assertClose } from "../helpers/close.ts";
 import { watchedRuntime } from "../helpers/engine-runtime.ts";
 import {
@@ -209,7 +210,7 @@ test("a run that fails is tried again request by request, so that only the guilt
   const engine = await openTiny(context, { mode: "stacked" }, { runtime });
   const poison = 4.25;
   runtime.before = ({ obs }) => {
-    if ((obs!.data as Float32Array).includes(poison)) throw new Error("a run that fails");
+    if (((obs as HostTensor).data as Float32Array).includes(poison)) throw new Error("a run that fails");
   };
   const good = { obs: rows([1, 2, 3]) };
   const answers = await Promise.allSettled([

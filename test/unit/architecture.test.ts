@@ -36,7 +36,7 @@ const FREE: readonly string[] = ["src/cli", "src/index.ts"];
 
 /** Packages of one owner: a file or a folder. */
 const OWNED: readonly (readonly [RegExp, string])[] = [
-  [/^onnxruntime-/, "src/runtime/onnxruntime.ts"],
+  [/^onnxruntime-/, "src/runtime/onnxruntime"],
   [/^@mujoco\//, "src/envs/mujoco/"],
   [/^@tensorflow\//, "src/runtime/"],
 ];

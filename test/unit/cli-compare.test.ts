@@ -120,6 +120,8 @@ function withAdded(session: Session, added: number): Session {
     device: session.device,
     inputs: session.inputs,
     outputs: session.outputs,
+    cpuNodes: session.cpuNodes,
+    sharedWeights: session.sharedWeights,
     bind: (feeds, fetches) => session.bind(feeds, fetches),
     dispose: () => session.dispose(),
     run(feeds, fetches) {

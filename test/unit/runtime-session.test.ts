@@ -176,21 +176,21 @@ test("use after dispose is refused, a second dispose is not", () => {
   const bound = session.bind(feeds(), { sum: floatTensor([2, 2]) });
   session.dispose();
   session.dispose();
-  const message = /^running a graph: expected an open session, received one that was disposed$/;
+  const message = /^using a session: expected an open one, received one that was disposed$/;
   assertFails(() => session.run(feeds()), "LORASA_DISPOSED", message);
   assertFails(() => session.bind(feeds(), {}), "LORASA_DISPOSED", message);
   assertFails(() => bound.run(), "LORASA_DISPOSED", message);
 });
 
-test("resident tensors feed runs until they are disposed; a download is a copy", async () => {
+test("resident tensors feed runs until they are disposed; a download is a copy", () => {
   const runtime = createRuntime();
   const session = runtime.createSession(createModel());
   const resident = runtime.upload(feeds()["obs"]!);
   assert.deepEqual([resident.device, resident.dtype, resident.dims], ["cpu", "float32", [2, 2]]);
   assert.deepEqual([...(session.run({ ...feeds(), obs: resident })["sum"] as HostTensor).data], [3, 4, 5, 6]);
-  const copy = await resident.download();
+  const copy = resident.download();
   copy.data.fill(0 as never);
-  assert.deepEqual([...(await resident.download()).data], [1, 2, 3, 4]);
+  assert.deepEqual([...resident.download().data], [1, 2, 3, 4]);
   resident.dispose();
   resident.dispose();
   assertFails(() => session.run({ ...feeds(), obs: resident }), "LORASA_DISPOSED", /./);

@@ -1,0 +1,232 @@
+/**
+ * Tensors of slots `[S, …]` in a runtime's memory, where one slot of all of them is overwritten at a time: on WebGPU
+ * by one small graph that uploads the slot and nothing else. Not what lies in which slot.
+ */
+import { elementCount, type HostTensor } from "../base/tensor.ts";
+import { encodeModel } from "../onnx/encode.ts";
+import type { OnnxModel, OnnxNode } from "../onnx/model.ts";
+import type { BoundRun, ResidentTensor, RunTensor, Runtime, Session } from "./session.ts";
+
+/** One of the tensors: a slot of it is float32 `dims`, which lies at `offset` of a slot's values. */
+export interface SlotPart {
+  readonly name: string;
+  readonly dims: readonly number[];
+  readonly offset: number;
+  readonly length: number;
+}
+
+/** Owns its memory until `dispose`. */
+export interface Slots {
+  /** `[S, …dims]` by part, the same object until {@link grow}. */
+  readonly tensors: Readonly<Record<string, RunTensor>>;
+  readonly count: number;
+  readonly bytes: number;
+  /** Overwrites a slot: float32, every part behind each other. Runs that were called before see the old values. */
+  put(slot: number, values: Float32Array): void;
+  /** The first slots of every part: another object at each call. */
+  first(count: number): Readonly<Record<string, RunTensor>>;
+  /** Replaces the tensors by larger ones that begin with the same slots. */
+  grow(count: number): void;
+  dispose(): void;
+}
+
+/** @throws LORASA_DEVICE when the device's memory has no room. */
+export function createSlots(runtime: Runtime, parts: readonly SlotPart[], count: number): Slots {
+  return runtime.device === "webgpu" ? new DeviceSlots(runtime, parts, count) : new HostSlots(parts, count);
+}
+
+class HostSlots implements Slots {
+  readonly #parts: readonly SlotPart[];
+  #tensors: Readonly<Record<string, HostTensor>>;
+  #count: number;
+
+  constructor(parts: readonly SlotPart[], count: number) {
+    this.#parts = parts;
+    this.#count = count;
+    this.#tensors = hostTensors(parts, count);
+  }
+
+  get tensors(): Readonly<Record<string, HostTensor>> {
+    return this.#tensors;
+  }
+
+  get count(): number {
+    return this.#count;
+  }
+
+  get bytes(): number {
+    return slotBytes(this.#parts) * this.#count;
+  }
+
+  put(slot: number, values: Float32Array): void {
+    for (const { name, offset, length } of this.#parts) {
+      floats(this.#tensors[name]!).set(values.subarray(offset, offset + length), slot * length);
+    }
+  }
+
+  first(count: number): Readonly<Record<string, HostTensor>> {
+    return Object.fromEntries(
+      this.#parts.map(({ name, dims, length }) => {
+        const data = floats(this.#tensors[name]!).subarray(0, count * length);
+        return [name, { dtype: "float32", dims: [count, ...dims], data }];
+      }),
+    );
+  }
+
+  grow(count: number): void {
+    const larger = hostTensors(this.#parts, count);
+    for (const { name } of this.#parts) floats(larger[name]!).set(floats(this.#tensors[name]!));
+    this.#tensors = larger;
+    this.#count = count;
+  }
+
+  dispose(): void {
+    this.#tensors = {};
+  }
+}
+
+class DeviceSlots implements Slots {
+  readonly #runtime: Runtime;
+  readonly #parts: readonly SlotPart[];
+  readonly #session: Session;
+  /** One slot's values, read when a put is run. */
+  readonly #staged: Float32Array;
+  readonly #slot = BigInt64Array.of(0n);
+  #tensors: Readonly<Record<string, ResidentTensor>>;
+  #count: number;
+  #putting: BoundRun;
+
+  constructor(runtime: Runtime, parts: readonly SlotPart[], count: number) {
+    this.#runtime = runtime;
+    this.#parts = parts;
+    this.#count = count;
+    this.#staged = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0));
+    this.#session = runtime.createSession(encodeModel(putGraph(parts)));
+    this.#tensors = this.#allocate(count);
+    this.#putting = this.#bindPut();
+  }
+
+  get tensors(): Readonly<Record<string, ResidentTensor>> {
+    return this.#tensors;
+  }
+
+  get count(): number {
+    return this.#count;
+  }
+
+  get bytes(): number {
+    return slotBytes(this.#parts) * this.#count;
+  }
+
+  put(slot: number, values: Float32Array): void {
+    this.#slot[0] = BigInt(slot);
+    this.#staged.set(values);
+    this.#putting.run();
+  }
+
+  first(count: number): Readonly<Record<string, ResidentTensor>> {
+    return mapParts(this.#parts, ({ name }) => this.#tensors[name]!.first(count));
+  }
+
+  grow(count: number): void {
+    const [old, oldCount] = [this.#tensors, this.#count];
+    this.#tensors = this.#allocate(count);
+    this.#count = count;
+    const slots = BigInt64Array.from({ length: oldCount }, (_, slot) => BigInt(slot));
+    this.#session.run(this.#feeds(slots, (name) => old[name]!), this.#fetches());
+    this.#putting = this.#bindPut();
+    for (const tensor of Object.values(old)) tensor.dispose();
+  }
+
+  dispose(): void {
+    for (const tensor of Object.values(this.#tensors)) tensor.dispose();
+    this.#session.dispose();
+  }
+
+  #allocate(count: number): Record<string, ResidentTensor> {
+    const made: ResidentTensor[] = [];
+    try {
+      return mapParts(this.#parts, ({ dims }) => {
+        const tensor = this.#runtime.allocate("float32", [count, ...dims]);
+        made.push(tensor);
+        return tensor;
+      });
+    } catch (error) {
+      for (const tensor of made) tensor.dispose();
+      throw error;
+    }
+  }
+
+  #bindPut(): BoundRun {
+    const staged = mapParts(this.#parts, ({ dims, offset, length }): HostTensor => {
+      return { dtype: "float32", dims: [1, ...dims], data: this.#staged.subarray(offset, offset + length) };
+    });
+    return this.#session.bind(this.#feeds(this.#slot, (name) => staged[name]!), this.#fetches());
+  }
+
+  #feeds(slots: BigInt64Array, values: (part: string) => RunTensor): Record<string, RunTensor> {
+    const feeds: Record<string, RunTensor> = {
+      slots: { dtype: "int64", dims: [slots.length, 1], data: slots },
+    };
+    for (const { name } of this.#parts) {
+      feeds[`bank/${name}`] = this.#tensors[name]!;
+      feeds[`values/${name}`] = values(name);
+    }
+    return feeds;
+  }
+
+  /** Each tensor is overwritten where it lies: a slot's bytes move, not the bank's. */
+  #fetches(): Record<string, RunTensor> {
+    return Object.fromEntries(this.#parts.map(({ name }) => [`filled/${name}`, this.#tensors[name]!]));
+  }
+}
+
+/** Of each part: `bank/…` [slots, …] with `values/…` [puts, …] in the slots `slots` [puts, 1] is `filled/…`. */
+function putGraph(parts: readonly SlotPart[]): OnnxModel {
+  const float = (name: string, first: string, dims: readonly number[]) =>
+    ({ name, dtype: "float32", shape: [first, ...dims] }) as const;
+  return {
+    irVersion: 8,
+    opset: 15,
+    name: "put",
+    inputs: [
+      { name: "slots", dtype: "int64", shape: ["puts", 1] },
+      ...parts.flatMap(({ name, dims }) => [
+        float(`bank/${name}`, "slots", dims),
+        float(`values/${name}`, "puts", dims),
+      ]),
+    ],
+    outputs: parts.map(({ name, dims }) => float(`filled/${name}`, "slots", dims)),
+    initializers: new Map(),
+    nodes: parts.map(
+      ({ name }): OnnxNode => ({
+        name: `put/${name}`,
+        op: "ScatterND",
+        inputs: [`bank/${name}`, "slots", `values/${name}`],
+        outputs: [`filled/${name}`],
+        attributes: {},
+      }),
+    ),
+    metadata: {},
+  };
+}
+
+function hostTensors(parts: readonly SlotPart[], count: number): Record<string, HostTensor> {
+  return mapParts(parts, ({ dims }) => {
+    const sizes = [count, ...dims];
+    return { dtype: "float32", dims: sizes, data: new Float32Array(elementCount(sizes)) };
+  });
+}
+
+function slotBytes(parts: readonly SlotPart[]): number {
+  return parts.reduce((sum, { length }) => sum + length, 0) * Float32Array.BYTES_PER_ELEMENT;
+}
+
+function floats({ data }: HostTensor): Float32Array {
+  // Slots are float32.
+  return data as Float32Array;
+}
+
+function mapParts<T>(parts: readonly SlotPart[], change: (part: SlotPart) => T): Record<string, T> {
+  return Object.fromEntries(parts.map((part) => [part.name, change(part)]));
+}
