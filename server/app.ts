@@ -107,10 +107,16 @@ class Server {
   }
 
   async #openEngine(): Promise<LocalPolicyService> {
-    const { repository, device = "cpu", threads = 1, ...rest } = this.#options;
+    const { repository, device = "cpu", fallback, threads = 1, ...rest } = this.#options;
     const events = logEngine(this.#metrics.events, this.#log);
     const runtime = createRuntime(device);
-    this.#service = await LocalPolicyService.open(repository, { ...rest, runtime, threads, events });
+    this.#service = await LocalPolicyService.open(repository, {
+      ...rest,
+      runtime,
+      threads,
+      events,
+      fallback: fallback === "cpu",
+    });
     this.#metrics.watch(this.#service);
     return this.#service;
   }
@@ -122,7 +128,7 @@ class Server {
       metrics: this.#metrics,
       bodyLimitBytes: bodyLimitBytes ?? BODY_LIMIT_BYTES,
       jsonLimitBytes: jsonLimitBytes ?? JSON_LIMIT_BYTES,
-      ...describeModels(service, this.#options),
+      ...describeModels(service),
       adapterRoot: (model) => adapterRoot ?? join(repository, model, "adapters"),
       isReady: () => this.#ready && service.isReady(),
       failed: (response, error, route) => {

@@ -2,7 +2,6 @@
 import type { LocalPolicyService } from "./engine/policy-service.ts";
 import type { ServedModel } from "./engine/service.ts";
 import { ROW_LIMIT } from "./limits.ts";
-import type { ServerOptions } from "./options.ts";
 import { type ModelFacts, modelConfig } from "./protocol/config.ts";
 import { modelMetadata } from "./protocol/metadata.ts";
 
@@ -13,14 +12,9 @@ interface ModelDescriptions {
   config(model: ServedModel): object;
 }
 
-/** @param options as the server was started with. */
-export function describeModels(
-  service: LocalPolicyService,
-  { device = "cpu" }: Pick<ServerOptions, "device">,
-): ModelDescriptions {
+export function describeModels(service: LocalPolicyService): ModelDescriptions {
   const { queueLimit, queueDelayUs, sequenceLimit, sequenceIdleMs } = service.settings;
   const settings = {
-    device,
     queueDelayMicroseconds: queueDelayUs,
     queueLimit,
     rowLimit: ROW_LIMIT,
@@ -32,6 +26,7 @@ export function describeModels(
     const { version, mode, environment, backboneSha256, agents } = model.manifest;
     return {
       version,
+      device: model.placed.device,
       mode,
       environment: environment.name,
       backboneSha256,

@@ -17,6 +17,8 @@ export interface ServerOptions {
   /** Certificate chain and private key in PEM: connections are encrypted with TLS 1.2 or later. */
   readonly tls?: TlsFiles;
   readonly device?: Device;
+  /** Where models go on when the device cannot hold them or is lost. Default: nowhere. */
+  readonly fallback?: "cpu";
   /** Threads inside an operator. Default 1. */
   readonly threads?: number;
   /** Secret for management, or `sha256:` and its hash; without one it is switched off. It opens the rest too. */

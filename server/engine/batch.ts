@@ -41,6 +41,8 @@ export interface GraphRun {
   readonly graph: BoundGraph;
   readonly leading: readonly number[];
   readonly fixed: FixedInputs;
+  /** Outputs that some request reads; all of them when absent. */
+  readonly wanted?: readonly string[];
   fill(buffers: RowBuffers): void;
   read(outputs: RowBuffers["outputs"]): void;
 }
@@ -76,8 +78,8 @@ export function planGrouped(
   const read = (outputs: RowBuffers["outputs"]): void => {
     for (const [at, place] of places.entries()) scatter(outputs, answers[at]!, place);
   };
-  const run = { graph, leading: [team, size], fixed: bank?.tensors ?? NOTHING_FIXED, fill, read };
-  return { runs: [run], answers };
+  const fixed = bank?.first(team) ?? NOTHING_FIXED;
+  return { runs: [{ graph, leading: [team, size], fixed, ...wantedOf(batch), fill, read }], answers };
 }
 
 /** One graph `[B, …]` that gathers each row's adapter by its slot. */
@@ -87,7 +89,7 @@ export function planGathered(graph: BoundGraph, bank: AdapterBank, batch: readon
   const places = rowPlaces(agents, team) as number[];
   const total = agents.reduce((sum, rows) => sum + rowCount(rows, team), 0);
   const answers = batch.map((rows) => allocateAnswer(graph, rows));
-  bank.beginBatch(countAdapters(batch, bank.slots));
+  const fixed = bank.beginBatch(countAdapters(batch, bank.spare));
   const fill = (buffers: RowBuffers): void => {
     const { agent, slot } = buffers.indices;
     for (const [at, rows] of batch.entries()) {
@@ -99,7 +101,7 @@ export function planGathered(graph: BoundGraph, bank: AdapterBank, batch: readon
   const read = (outputs: RowBuffers["outputs"]): void => {
     for (const [at, place] of places.entries()) scatter(outputs, answers[at]!, place);
   };
-  return { runs: [{ graph, leading: [total], fixed: bank.tensors, fill, read }], answers };
+  return { runs: [{ graph, leading: [total], fixed, ...wantedOf(batch), fill, read }], answers };
 }
 
 /** A graph an agent, `[B, …]` each: runs those that have rows. */
@@ -140,7 +142,7 @@ function mergedRun(
       at += rows.length;
     }
   };
-  return { graph, leading: [total], fixed: NOTHING_FIXED, fill, read };
+  return { graph, leading: [total], fixed: NOTHING_FIXED, ...wantedOf(batch), fill, read };
 }
 
 /** Copies the named rows behind each other from `at`; the next free row. */
@@ -165,6 +167,12 @@ function returnRows(into: RowBlock, from: RowBlock, rows: Int32Array, at: number
     // A block of int64 is one wide: nothing is left of it.
     for (let i = copied; i < into.width; i++) into.data[start + i] = 0;
   }
+}
+
+/** What the requests of a batch read together; nothing where one reads all. */
+function wantedOf(batch: readonly PolicyRows[]): Pick<GraphRun, "wanted"> {
+  if (batch.some(({ wanted }) => !wanted)) return {};
+  return { wanted: [...new Set(batch.flatMap(({ wanted }) => wanted!))].sort() };
 }
 
 function gather({ inputs }: RowBuffers, rows: PolicyRows, place: Place): void {

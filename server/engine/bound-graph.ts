@@ -6,7 +6,7 @@
  */
 import { LorasaError } from "../../src/base/errors.ts";
 import { DTYPES, elementCount, formatDims, type HostTensor } from "../../src/base/tensor.ts";
-import type { BoundRun, Session, TensorInfo } from "../../src/runtime/session.ts";
+import type { BoundRun, RunTensor, Session, TensorInfo } from "../../src/runtime/session.ts";
 import { BINDING_LIMIT } from "../limits.ts";
 import type { RowBlock } from "./placement.ts";
 import { POLICY_INPUT_NAMES, POLICY_INPUTS, POLICY_OUTPUTS, type RowSizes } from "./policy-tensors.ts";
@@ -34,7 +34,7 @@ export interface GraphFile {
 }
 
 /** Inputs that stay the same from run to run. Another object means other tensors: bindings are then made anew. */
-export type FixedInputs = Readonly<Record<string, HostTensor>>;
+export type FixedInputs = Readonly<Record<string, RunTensor>>;
 
 /** Buffers of one batch size, in the graph's row order. */
 export interface RowBuffers {
@@ -83,11 +83,15 @@ export class BoundGraph {
     return this.session.inputs.some((input) => input.name === name);
   }
 
-  /** Buffers for rows laid out as `leading`, such as `[N, E]` or `[B]`, with the fixed inputs of this moment. */
-  bind(leading: readonly number[], fixed: FixedInputs): RowBinding {
-    const key = leading.join("x");
+  /**
+   * Buffers for rows laid out as `leading`, such as `[N, E]` or `[B]`, with the fixed inputs of this moment.
+   * @param wanted outputs that are read (default all): from a device no others are copied.
+   */
+  bind(leading: readonly number[], fixed: FixedInputs, wanted?: readonly string[]): RowBinding {
+    const outputs = this.#outputsOf(wanted);
+    const key = outputs === this.session.outputs ? leading.join("x") : `${leading.join("x")} ${wanted}`;
     const kept = this.#kept.get(key);
-    if (kept === undefined) return this.#create(key, leading, fixed);
+    if (kept === undefined) return this.#create(key, leading, fixed, outputs);
     if (kept.fixed !== fixed) {
       kept.bound = this.session.bind({ ...kept.tensors, ...fixed }, kept.results);
       kept.fixed = fixed;
@@ -118,9 +122,21 @@ export class BoundGraph {
     this.session.dispose();
   }
 
-  #create(key: string, leading: readonly number[], fixed: FixedInputs): Bound {
+  /** Where the graph runs in the host's memory, leaving some out saves nothing. */
+  #outputsOf(wanted: readonly string[] | undefined): readonly TensorInfo[] {
+    const { outputs, device } = this.session;
+    if (device === "cpu" || !wanted || outputs.every(({ name }) => wanted.includes(name))) return outputs;
+    return outputs.filter(({ name }) => wanted.includes(name));
+  }
+
+  #create(
+    key: string,
+    leading: readonly number[],
+    fixed: FixedInputs,
+    outputs: readonly TensorInfo[],
+  ): Bound {
     const tensors = allocate([...this.#rowInputs, ...this.#indexInputs], leading);
-    const results = allocate(this.session.outputs, leading);
+    const results = allocate(outputs, leading);
     const created: Bound = {
       tensors,
       results,
@@ -128,7 +144,7 @@ export class BoundGraph {
       bound: this.session.bind({ ...tensors, ...fixed }, results),
       inputs: blocks(this.#rowInputs, tensors) as Record<string, RowBlock>,
       indices: this.#indices(tensors),
-      outputs: blocks(this.session.outputs, results),
+      outputs: blocks(outputs, results),
       run: () => created.bound.run(),
     };
     if (elementCount(leading) <= KEPT_ROWS) this.#keep(key, created);

@@ -5,12 +5,15 @@ import { LorasaError } from "../../src/base/errors.ts";
 import { readFile, sha256 } from "../../src/base/files.ts";
 import type { AdapterLayer, ModelManifest } from "../../src/checkpoint/repository.ts";
 import { readModelManifest } from "../../src/checkpoint/repository-files.ts";
+import { createRuntime } from "../../src/runtime/onnxruntime.ts";
+import { deviceFault } from "../../src/runtime/probe.ts";
 import type { Runtime } from "../../src/runtime/session.ts";
 import { AdapterRegistry } from "./adapter-registry.ts";
 import { AdapterStore } from "./adapter-store.ts";
 import { BoundGraph, type GraphForm } from "./bound-graph.ts";
 import { type EngineEvents, NO_EVENTS } from "./events.ts";
-import { type ModelGraphs, PolicyModel } from "./policy-model.ts";
+import { type ModelGraphs, PlacedModel } from "./placed-model.ts";
+import { PolicyModel } from "./policy-model.ts";
 import { rowSizes } from "./policy-tensors.ts";
 import { adapterInput, adapterLayout } from "./resident-adapter.ts";
 
@@ -26,10 +29,21 @@ export interface LoadOptions {
   readonly residentAdapters?: number;
   /** Most adapters of a model that are known by name. Default 100,000. */
   readonly maxAdapters?: number;
+  /** Whether a model goes to the CPU when the device cannot hold it or is lost. */
+  readonly fallback?: boolean;
   readonly events?: EngineEvents;
 }
 
+const RESIDENT_ADAPTERS = 1024;
+
 type GraphFiles = ReadonlyMap<string, Buffer>;
+
+/** A model's folder as it was read and checked. */
+interface ReadModel {
+  readonly folder: string;
+  readonly manifest: ModelManifest;
+  readonly files: GraphFiles;
+}
 
 /**
  * Reads and checks everything before a session is made; on failure nothing stays loaded. Other work goes on
@@ -38,17 +52,50 @@ type GraphFiles = ReadonlyMap<string, Buffer>;
  */
 export async function loadModel(folder: string, options: LoadOptions): Promise<PolicyModel> {
   const manifest = readModelManifest(folder);
-  const files = verifyFiles(folder, manifest);
+  const read: ReadModel = { folder, manifest, files: verifyFiles(folder, manifest) };
+  const { runtime, fallback, events = NO_EVENTS } = options;
+  const device = (error: LorasaError, moved: boolean): void =>
+    events.device({ model: manifest.name, device: runtime.device, reason: error.message, moved });
+  const placeOnCpu = () => place(read, options, createRuntime());
+  const placed = await place(read, options, runtime).catch((error: unknown) => {
+    if (!fallback || !isDeviceError(error)) throw error;
+    device(error, true);
+    return placeOnCpu();
+  });
+  try {
+    const registry = manifest.mode === "factored" ? openRegistry(manifest, folder, options) : undefined;
+    await registry?.readOwn();
+    return new PolicyModel({
+      manifest,
+      placed,
+      ...(registry && { registry }),
+      ...(fallback && { placeOnCpu }),
+      isDeviceUsable: () => {
+        const fault = deviceFault(runtime);
+        if (fault) device(fault, fallback ?? false);
+        return fault === undefined;
+      },
+    });
+  } catch (error) {
+    placed.dispose();
+    throw error;
+  }
+}
+
+async function place(read: ReadModel, options: LoadOptions, runtime: Runtime): Promise<PlacedModel> {
+  const { residentAdapters = RESIDENT_ADAPTERS } = options;
   const opened: BoundGraph[] = [];
   try {
-    const graphs = await openGraphs(manifest, folder, files, options, opened);
-    const model = new PolicyModel(manifest, graphs);
-    await model.registry?.readOwn();
-    return model;
+    const graphs = await openGraphs(read, { ...options, runtime }, opened);
+    return new PlacedModel(read.manifest, graphs, { runtime, residentAdapters });
   } catch (error) {
     for (const graph of opened) graph.dispose();
     throw error;
   }
+}
+
+function isDeviceError(error: unknown): error is LorasaError {
+  return error instanceof LorasaError && error.code === "LORASA_DEVICE";
 }
 
 /** Bytes of every graph of the manifest; sizes and checksums of all files as recorded. */
@@ -70,9 +117,7 @@ function verifyFiles(folder: string, manifest: ModelManifest): GraphFiles {
 }
 
 async function openGraphs(
-  manifest: ModelManifest,
-  folder: string,
-  files: GraphFiles,
+  { manifest, folder, files }: ReadModel,
   options: LoadOptions,
   opened: BoundGraph[],
 ): Promise<ModelGraphs> {
@@ -89,6 +134,8 @@ async function openGraphs(
     const form = { what: `${manifest.name}, ${role} graph`, leading, sizes, fixed };
     const graph = openGraph(form, join(folder, path ?? ""), graphBytes(form.what, path, files), options);
     opened.push(graph);
+    const { cpuNodes } = graph.session;
+    if (cpuNodes.length > 0) options.events?.cpuNodes({ model: manifest.name, graph: role, nodes: cpuNodes });
     return graph;
   };
   if (mode === "merged") {
@@ -101,11 +148,17 @@ async function openGraphs(
   const team = await open("team", graphs.team, [agents.length, -1]);
   if (mode === "stacked") return { mode, team };
   const rows = await open("rows", graphs.rows, [-1]);
-  return { mode, team, rows, registry: openRegistry(manifest, folder, options) };
+  return { mode, team, rows };
 }
 
 function openRegistry(manifest: ModelManifest, folder: string, options: LoadOptions): AdapterRegistry {
-  const { store, lastVersions, residentAdapters = 1024, maxAdapters = 100_000, events = NO_EVENTS } = options;
+  const {
+    store,
+    lastVersions,
+    residentAdapters = RESIDENT_ADAPTERS,
+    maxAdapters = 100_000,
+    events = NO_EVENTS,
+  } = options;
   const fit = {
     layers: manifest.adapterLayers,
     layout: adapterLayout(manifest.adapterLayers),
@@ -127,7 +180,7 @@ function openGraph(
   bytes: Buffer,
   { runtime, threads }: LoadOptions,
 ): BoundGraph {
-  const session = runtime.createSession(bytes, { threads, untrusted: true });
+  const session = runtime.createSession(bytes, { threads, untrusted: true, shareWeights: true });
   try {
     return new BoundGraph(session, form, { path, sha256: sha256(bytes), bytes: bytes.length });
   } catch (error) {

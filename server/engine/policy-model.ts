@@ -7,21 +7,12 @@ import { firstNonFinite } from "../../src/base/tensor.ts";
 import type { ModelManifest } from "../../src/checkpoint/repository.ts";
 import type { WireTensor } from "../protocol/datatypes.ts";
 import type { InferRequest, TensorMetadata } from "../protocol/request.ts";
-import { AdapterBank } from "./adapter-bank.ts";
 import type { AdapterRegistry } from "./adapter-registry.ts";
-import {
-  type BatchPlan,
-  hasOneAdapterAnAgent,
-  type PolicyAnswer,
-  type PolicyRows,
-  planGathered,
-  planGrouped,
-  planMerged,
-} from "./batch.ts";
-import type { BoundGraph, FixedInputs } from "./bound-graph.ts";
-import { type CostModel, measureCost } from "./cost-model.ts";
+import type { PolicyAnswer, PolicyRows } from "./batch.ts";
+import { type MemoryUse, memoryUses } from "./model-memory.ts";
 import { clearPadding, isPadded } from "./padding.ts";
-import { groupSize, type RowAgents, type RowBlock, rowCount } from "./placement.ts";
+import type { PlacedModel } from "./placed-model.ts";
+import type { RowAgents, RowBlock } from "./placement.ts";
 import {
   type Addressee,
   addresseeOf,
@@ -43,20 +34,8 @@ import {
   type RowAdapters,
   versionsText,
 } from "./request-adapters.ts";
-import { type AdapterLayout, adapterLayout } from "./resident-adapter.ts";
 import type { InferResult, ServedModel } from "./service.ts";
 import { EndpointStatistics } from "./statistics.ts";
-
-/** The loaded graphs of each mode. */
-export type ModelGraphs =
-  | { readonly mode: "merged"; readonly agents: readonly BoundGraph[] }
-  | { readonly mode: "stacked"; readonly team: BoundGraph }
-  | {
-      readonly mode: "factored";
-      readonly team: BoundGraph;
-      readonly rows: BoundGraph;
-      readonly registry: AdapterRegistry;
-    };
 
 /** A name that can be asked for inference: the team, an agent of it, or an adapter of an agent. */
 export interface Endpoint extends ServedModel {
@@ -75,67 +54,81 @@ export interface PreparedRequest {
   readonly leading: readonly number[];
 }
 
-/** Which graph a batch takes, with how many rows a group, and how long that is expected to take. */
-export interface BatchLayout {
-  readonly kind: "merged" | "grouped" | "gathered";
-  readonly size: number;
-  readonly ms: number;
+/** What a model is put together from. */
+export interface ModelParts {
+  readonly manifest: ModelManifest;
+  readonly placed: PlacedModel;
+  /** Absent for a model whose adapters are in its graphs. */
+  readonly registry?: AdapterRegistry;
+  /** Places the model on the CPU; absent when it must not be. */
+  readonly placeOnCpu?: () => Promise<PlacedModel>;
+  /** Whether the device still runs graphs. */
+  readonly isDeviceUsable: () => boolean;
 }
 
-/** The tensors of a factored model's graphs for adapters. */
-interface Banks {
-  readonly layout: AdapterLayout;
-  /** Slot n holds the adapter of agent n. */
-  readonly team: AdapterBank;
-  readonly rows: AdapterBank;
-}
-
-/** Adapters that lie ready for the gathering graph; more come in for a batch that needs more. */
-const READY_SLOTS = 64;
+/** What became of a model whose device failed a run. */
+export type Recovery =
+  /** It runs on the CPU now. */
+  | "moved"
+  /** The device works: the run was too much for it. */
+  | "usable"
+  /** The device is gone, and the model with it. */
+  | "lost";
 
 export class PolicyModel {
   readonly manifest: ModelManifest;
-  readonly graphs: ModelGraphs;
+  readonly registry: AdapterRegistry | undefined;
   readonly endpoints: readonly Endpoint[];
+  readonly #parts: ModelParts;
   readonly #accepts: readonly PolicyInput[];
-  readonly #sample: BoundGraph;
-  readonly #banks: Banks | undefined;
-  readonly #costs: { readonly main: CostModel; readonly rows: CostModel | undefined };
   readonly #paddedOutputs: ReadonlySet<string>;
+  #placed: PlacedModel;
+  #moving: Promise<Recovery> | undefined;
+  #lost = false;
+  #disposed = false;
   #versions: { readonly team: readonly unknown[]; readonly text: string } | undefined;
 
-  /** Runs each graph a few times: what does not fit shows here, and what each costs. */
-  constructor(manifest: ModelManifest, graphs: ModelGraphs) {
+  constructor(parts: ModelParts) {
+    const { manifest, placed, registry } = parts;
     this.manifest = manifest;
-    this.graphs = graphs;
-    this.#sample = graphs.mode === "merged" ? graphs.agents[0]! : graphs.team;
-    this.#accepts = POLICY_INPUT_NAMES.filter((name) => this.#sample.has(name));
-    this.#banks = graphs.mode === "factored" ? newBanks(manifest) : undefined;
-    this.#costs = this.#measure();
+    this.registry = registry;
+    this.#parts = parts;
+    this.#placed = placed;
+    this.#accepts = POLICY_INPUT_NAMES.filter((name) => placed.sample.has(name));
     const outputs = Object.entries(POLICY_OUTPUTS).filter(([, { width }]) => isPadded(manifest, width));
     this.#paddedOutputs = new Set(outputs.map(([name]) => name));
     this.endpoints = [this.#endpoint(), ...manifest.agents.map((_, agent) => this.#endpoint(agent))];
   }
 
-  get registry(): AdapterRegistry | undefined {
-    return this.graphs.mode === "factored" ? this.graphs.registry : undefined;
+  /** Where it runs now: another device after {@link recover} moved it. */
+  get placed(): PlacedModel {
+    return this.#placed;
   }
 
-  /** Bytes of the tensors that graphs read adapters from. */
-  get bankBytes(): number {
-    return this.#banks ? this.#banks.team.bytes + this.#banks.rows.bytes : 0;
+  /** Whether its device is gone and nothing took its place. */
+  get isLost(): boolean {
+    return this.#lost;
   }
 
-  /** Host memory of the graphs' files, the banks and the adapters. */
-  get bytes(): number {
-    const registry = this.registry;
-    const adapters = registry ? registry.residentCount * registry.adapterBytes : 0;
-    return this.#allGraphs.reduce((sum, { file }) => sum + file.bytes, this.bankBytes + adapters);
+  /** What the model takes, by what it is for and where it lies. */
+  get memory(): readonly MemoryUse[] {
+    const { registry } = this;
+    const { device, backboneBytes, bankBytes } = this.#placed;
+    return memoryUses(device, {
+      backbone: backboneBytes,
+      bank: bankBytes,
+      adapters: registry ? registry.residentCount * registry.adapterBytes : 0,
+    });
+  }
+
+  /** Nodes of its graphs that the device leaves to the CPU. */
+  get cpuNodes(): number {
+    return this.#placed.graphs.reduce((sum, { session }) => sum + session.cpuNodes.length, 0);
   }
 
   /** SHA-256 of the graphs' files. */
   get graphKeys(): readonly string[] {
-    return this.#allGraphs.map(({ file }) => file.sha256);
+    return this.#placed.graphs.map(({ file }) => file.sha256);
   }
 
   /** Whether the policy keeps a state between steps. */
@@ -182,38 +175,6 @@ export class PolicyModel {
     this.registry?.released();
   }
 
-  /** The cheapest way to run a batch, by what the graphs took when the model was loaded. */
-  layout(batch: readonly PolicyRows[]): BatchLayout {
-    const { main, rows } = this.#costs;
-    const { team } = batch[0]!;
-    const agents = batch.map((each) => each.agents);
-    const total = agents.reduce((sum, each) => sum + rowCount(each, team), 0);
-    if (this.graphs.mode === "merged") return { kind: "merged", size: 0, ms: main.estimate(total) };
-    const size = groupSize(agents, team);
-    const grouped = { kind: "grouped", size, ms: main.estimate(team * size) } as const;
-    if (!rows) return grouped;
-    const gathered = { kind: "gathered", size: 0, ms: rows.estimate(total) } as const;
-    // Without padding grouped is never much dearer, and a team request gives the same bits on every server.
-    const cheaper = team * size === total || grouped.ms <= gathered.ms;
-    return cheaper && hasOneAdapterAnAgent(batch) ? grouped : gathered;
-  }
-
-  /**
-   * How a batch is to be run; its inputs are not copied yet.
-   * @param apart gives adapters memory of their own, for a run that others do not wait for.
-   */
-  plan(batch: readonly PolicyRows[], { kind, size }: BatchLayout, apart = false): BatchPlan {
-    const { graphs } = this;
-    if (graphs.mode === "merged") return planMerged(graphs.agents, batch);
-    if (graphs.mode === "stacked") return planGrouped(graphs.team, undefined, batch, size);
-    const { layout, team, rows } = this.#banks!;
-    if (kind === "grouped") {
-      const bank = apart ? new AdapterBank(layout, this.manifest.agents.length) : team;
-      return planGrouped(graphs.team, bank, batch, size);
-    }
-    return planGathered(graphs.rows, apart ? new AdapterBank(layout, 1) : rows, batch);
-  }
-
   /**
    * The reply to a request that was run.
    * @throws LORASA_NOT_FINITE when the policy's answer overflows.
@@ -244,9 +205,9 @@ export class PolicyModel {
       throw new LorasaError("LORASA_UNAVAILABLE", { asked: "an adapter in memory" });
     try {
       const batch = [prepared.rows];
-      const { runs, answers } = this.plan(batch, this.layout(batch));
-      for (const { graph, leading, fixed, fill, read } of runs) {
-        const binding = graph.bind(leading, fixed);
+      const { runs, answers } = this.#placed.plan(batch, this.#placed.layout(batch));
+      for (const { graph, leading, fixed, wanted, fill, read } of runs) {
+        const binding = graph.bind(leading, fixed, wanted);
         fill(binding);
         binding.run();
         read(binding.outputs);
@@ -257,14 +218,33 @@ export class PolicyModel {
     }
   }
 
-  dispose(): void {
-    for (const graph of this.#allGraphs) graph.dispose();
+  /** After a run that the device failed: goes on on the CPU when the device is gone and that was allowed. */
+  recover(): Promise<Recovery> {
+    this.#moving ??= this.#recover().finally(() => {
+      this.#moving = undefined;
+    });
+    return this.#moving;
   }
 
-  get #allGraphs(): readonly BoundGraph[] {
-    const { graphs } = this;
-    if (graphs.mode === "merged") return graphs.agents;
-    return graphs.mode === "stacked" ? [graphs.team] : [graphs.team, graphs.rows];
+  dispose(): void {
+    this.#disposed = true;
+    this.#placed.dispose();
+  }
+
+  async #recover(): Promise<Recovery> {
+    if (this.#placed.device === "cpu") return "moved";
+    if (this.#parts.isDeviceUsable()) return "usable";
+    this.#lost = true;
+    const placed = await this.#parts.placeOnCpu?.();
+    if (!placed) return "lost";
+    if (this.#disposed) {
+      placed.dispose();
+      return "lost";
+    }
+    this.#placed.dispose();
+    this.#placed = placed;
+    this.#lost = false;
+    return "moved";
   }
 
   #prepared(
@@ -283,19 +263,6 @@ export class PolicyModel {
       ...(wanted && { wanted }),
     };
     return { endpoint, leading, rows };
-  }
-
-  #measure(): { main: CostModel; rows: CostModel | undefined } {
-    const { graphs, manifest } = this;
-    const banks = this.#banks;
-    const fixed: FixedInputs = banks?.team.tensors ?? {};
-    if (graphs.mode === "merged") {
-      for (const graph of graphs.agents.slice(1)) graph.bind(graph.leading(1), fixed).run();
-      return { main: measureCost(graphs.agents[0]!, 1, fixed), rows: undefined };
-    }
-    const main = measureCost(graphs.team, manifest.agents.length, fixed);
-    if (graphs.mode === "stacked" || !banks) return { main, rows: undefined };
-    return { main, rows: measureCost(graphs.rows, 1, banks.rows.tensors) };
   }
 
   #clearPadding(answer: PolicyAnswer, agents: RowAgents): void {
@@ -329,22 +296,13 @@ export class PolicyModel {
         datatype: "FP32" as const,
         shape: [...leading, POLICY_INPUTS[name].width(sizes)],
       })),
-      outputs: this.#sample.session.outputs.map(({ name, dtype }) => ({
+      outputs: this.#placed.sample.session.outputs.map(({ name, dtype }) => ({
         name,
         datatype: dtype === "int64" ? ("INT64" as const) : ("FP32" as const),
         shape: [...leading, POLICY_OUTPUTS[name]!.width(sizes)],
       })),
     };
   }
-}
-
-function newBanks({ adapterLayers, agents }: ModelManifest): Banks {
-  const layout = adapterLayout(adapterLayers);
-  return {
-    layout,
-    team: new AdapterBank(layout, agents.length),
-    rows: new AdapterBank(layout, Math.max(READY_SLOTS, agents.length)),
-  };
 }
 
 /** A sequence also needs the state that its next request begins with. */

@@ -5,6 +5,7 @@ import type { InferRequest, ParameterValue } from "../protocol/request.ts";
 import type { PolicyAnswer } from "./batch.ts";
 import { type EngineEvents, NO_EVENTS } from "./events.ts";
 import { LongRuns } from "./long-runs.ts";
+import { type MemoryUse, totalBytes } from "./model-memory.ts";
 import type { RowAgents } from "./placement.ts";
 import type { Endpoint } from "./policy-model.ts";
 import type { HeldState } from "./policy-request.ts";
@@ -28,7 +29,7 @@ export interface ServiceOptions extends Omit<RepositoryOptions, "scheduler" | "e
   readonly maxBatchRows?: number;
   /** How long the first request of a batch waits for others, in microseconds. Default 0: for the turn alone. */
   readonly queueDelayUs?: number;
-  /** Expected run time from which a batch goes to a worker thread, in milliseconds. Default 5. */
+  /** Expected run time from which a batch goes to a worker thread, in milliseconds. Default 5; none do on WebGPU. */
   readonly longRunMs?: number;
   /** Most live sequences. Default 65,536. */
   readonly sequenceLimit?: number;
@@ -107,8 +108,11 @@ export class LocalPolicyService implements PolicyService {
       sequenceIdleMs: options.sequenceIdleMs ?? 60_000,
     };
     const events: EngineEvents = options.events ?? NO_EVENTS;
-    const longRuns = new LongRuns({ device: options.runtime.device, threads: options.threads });
-    const scheduler = { ...settings, longRunMs: options.longRunMs ?? 5, longRuns, events };
+    const { device } = options.runtime;
+    const longRuns = new LongRuns({ device, threads: options.threads });
+    // What lies in WebGPU's memory is this thread's.
+    const longRunMs = device === "webgpu" ? Number.POSITIVE_INFINITY : (options.longRunMs ?? 5);
+    const scheduler = { ...settings, longRunMs, longRuns, events };
     const repository = await ModelRepository.open(folder, { ...options, events, scheduler });
     const sequences = new SequenceStore({
       count: settings.sequenceLimit,
@@ -117,8 +121,9 @@ export class LocalPolicyService implements PolicyService {
     return new LocalPolicyService(repository, settings, sequences, longRuns);
   }
 
+  /** Not while a model's device is gone either: requests would only fail. */
   isReady(): boolean {
-    return this.#ready;
+    return this.#ready && !this.repository.models.some(({ model }) => model.isLost);
   }
 
   /** Refuses inference from now on; what began is answered. */
@@ -168,10 +173,7 @@ export class LocalPolicyService implements PolicyService {
     return endpoints.map((endpoint) => {
       const { model, statistics } = endpoint;
       // Once a model: its agents share the memory.
-      const memory =
-        endpoint.name === model.manifest.name
-          ? [{ type: "CPU" as const, id: 0, byte_size: model.bytes }]
-          : [];
+      const memory = endpoint.name === model.manifest.name ? memoryUsage(model.memory) : [];
       return statistics.report(endpoint.name, model.manifest.version, memory);
     });
   }
@@ -256,6 +258,13 @@ export class LocalPolicyService implements PolicyService {
       done();
     }
   }
+}
+
+/** As the statistics extension has it: a device's memory only where there is some. */
+function memoryUsage(uses: readonly MemoryUse[]): ModelStatistics["memory_usage"] {
+  const device = totalBytes(uses, "device");
+  const host = { type: "CPU", id: 0, byte_size: totalBytes(uses, "host") } as const;
+  return device === 0 ? [host] : [host, { type: "GPU", id: 0, byte_size: device }];
 }
 
 /**

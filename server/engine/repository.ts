@@ -7,6 +7,7 @@ import { findModels } from "../../src/checkpoint/repository-files.ts";
 import { AdapterStore } from "./adapter-store.ts";
 import type { EngineEvents } from "./events.ts";
 import { type LoadOptions, loadModel } from "./load-model.ts";
+import { totalBytes } from "./model-memory.ts";
 import type { Endpoint, PolicyModel } from "./policy-model.ts";
 import { Scheduler, type SchedulerOptions } from "./scheduler.ts";
 import type { IndexEntry, ModelState } from "./service.ts";
@@ -230,7 +231,7 @@ export class ModelRepository {
     const loaded = { model, scheduler, users: 0, retired: false };
     this.#loaded.set(name, loaded);
     this.#byModel.set(model, loaded);
-    this.#options.events.model({ kind: "loaded", model: name, seconds, bytes: model.bytes });
+    this.#options.events.model({ kind: "loaded", model: name, seconds, bytes: totalBytes(model.memory) });
   }
 
   #retire(loaded: LoadedModel): void {
@@ -241,9 +242,10 @@ export class ModelRepository {
 
   #free({ model }: LoadedModel): void {
     const { name } = model.manifest;
+    const bytes = totalBytes(model.memory);
     model.dispose();
     for (const key of model.graphKeys) this.#options.scheduler.longRuns.forget(key);
-    this.#options.events.model({ kind: "unloaded", model: name, seconds: 0, bytes: model.bytes });
+    this.#options.events.model({ kind: "unloaded", model: name, seconds: 0, bytes });
   }
 
   #change(work: () => Promise<void>): Promise<void> {

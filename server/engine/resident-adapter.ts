@@ -1,6 +1,7 @@
 /** An adapter in memory, as the graphs take it. It never changes: a new version is another object. */
 import { elementCount, type FloatTensor } from "../../src/base/tensor.ts";
 import type { AdapterLayer } from "../../src/checkpoint/repository.ts";
+import type { SlotPart } from "../../src/runtime/slots.ts";
 
 /** Which version it is, and its numbers. */
 export interface ResidentAdapter {
@@ -13,23 +14,15 @@ export interface ResidentAdapter {
   holders: number;
 }
 
-/** One matrix of an adapter: a graph input without its leading axis of slots. */
-interface LayoutPart {
-  readonly input: string;
-  readonly dims: readonly number[];
-  readonly offset: number;
-  readonly length: number;
-}
-
-/** Where each matrix lies in an adapter's values. */
+/** Where each matrix lies in an adapter's values; a part has the name of its graph input. */
 export interface AdapterLayout {
-  readonly parts: readonly LayoutPart[];
+  readonly parts: readonly SlotPart[];
   readonly length: number;
 }
 
 /** `<layer>.lora_A.weight [in, R]` and `<layer>.lora_B.weight [R, out]` of each layer in turn. */
 export function adapterLayout(layers: readonly AdapterLayer[]): AdapterLayout {
-  const parts: LayoutPart[] = [];
+  const parts: SlotPart[] = [];
   let offset = 0;
   for (const layer of layers) {
     for (const [matrix, dims] of [
@@ -37,7 +30,7 @@ export function adapterLayout(layers: readonly AdapterLayer[]): AdapterLayout {
       ["B", [layer.rank, layer.out]],
     ] as const) {
       const length = elementCount(dims);
-      parts.push({ input: adapterInput(layer, matrix), dims, offset, length });
+      parts.push({ name: adapterInput(layer, matrix), dims, offset, length });
       offset += length;
     }
   }
@@ -55,6 +48,6 @@ export function adapterValues(
   parameters: ReadonlyMap<string, FloatTensor>,
 ): Float32Array {
   const values = new Float32Array(layout.length);
-  for (const { input, offset } of layout.parts) values.set(parameters.get(input)!.data, offset);
+  for (const { name, offset } of layout.parts) values.set(parameters.get(name)!.data, offset);
   return values;
 }

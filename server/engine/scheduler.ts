@@ -8,8 +8,9 @@ import { LorasaError } from "../../src/base/errors.ts";
 import type { BatchPlan, PolicyAnswer, PolicyRows } from "./batch.ts";
 import type { EngineEvents } from "./events.ts";
 import type { LongRuns } from "./long-runs.ts";
+import type { BatchLayout } from "./placed-model.ts";
 import { rowCount } from "./placement.ts";
-import type { BatchLayout, PolicyModel, PreparedRequest } from "./policy-model.ts";
+import type { PolicyModel, PreparedRequest } from "./policy-model.ts";
 import type { BatchTimes, EndpointStatistics } from "./statistics.ts";
 
 export interface SchedulerOptions {
@@ -129,7 +130,7 @@ export class Scheduler {
   #run(batch: readonly QueuedRequest[], startedAt: number): void {
     const rows = batch.map(({ prepared }) => prepared.rows);
     try {
-      const layout = this.#model.layout(rows);
+      const layout = this.#model.placed.layout(rows);
       if (layout.ms >= this.#options.longRunMs) this.#runAway(batch, rows, layout, startedAt);
       else this.#runHere(batch, rows, layout, startedAt);
     } catch (error) {
@@ -143,7 +144,7 @@ export class Scheduler {
     layout: BatchLayout,
     startedAt: number,
   ): void {
-    const plan = this.#model.plan(rows, layout);
+    const plan = this.#model.placed.plan(rows, layout);
     const times = { input: 0, infer: 0, output: 0 };
     let before = performance.now();
     const lap = (): number => {
@@ -152,8 +153,8 @@ export class Scheduler {
       before = now;
       return passed;
     };
-    for (const { graph, leading, fixed, fill, read } of plan.runs) {
-      const binding = graph.bind(leading, fixed);
+    for (const { graph, leading, fixed, wanted, fill, read } of plan.runs) {
+      const binding = graph.bind(leading, fixed, wanted);
       fill(binding);
       times.input += lap();
       binding.run();
@@ -170,7 +171,7 @@ export class Scheduler {
     layout: BatchLayout,
     startedAt: number,
   ): void {
-    const plan = this.#model.plan(rows, layout, true);
+    const plan = this.#model.placed.plan(rows, layout, true);
     this.#away += batch.length;
     this.#options.longRuns
       .run(plan.runs)
@@ -192,11 +193,22 @@ export class Scheduler {
 
   /** One request must not fail those that came with it: each is tried alone. */
   #runApart(batch: readonly QueuedRequest[], error: unknown): void {
-    if (batch.length === 1) {
-      this.#fail(batch[0]!, error);
-      return;
-    }
-    for (const request of batch) this.#run([request], performance.now());
+    if (batch.length > 1) for (const request of batch) this.#run([request], performance.now());
+    else if (isDeviceError(error)) this.#recover(batch[0]!, error);
+    else this.#fail(batch[0]!, error);
+  }
+
+  /** A device that failed may be gone: what it did not answer is run where the model goes on. */
+  #recover(request: QueuedRequest, error: LorasaError): void {
+    this.#away += 1;
+    this.#model
+      .recover()
+      .catch(() => "lost" as const)
+      .then((recovery) => {
+        this.#away -= 1;
+        if (recovery === "moved") this.#run([request], performance.now());
+        else this.#fail(request, error);
+      });
   }
 
   #answer(
@@ -235,6 +247,10 @@ export class Scheduler {
     this.#model.release(request.prepared);
     request.failed(error);
   }
+}
+
+function isDeviceError(error: unknown): error is LorasaError {
+  return error instanceof LorasaError && error.code === "LORASA_DEVICE";
 }
 
 function byStatistics(batch: readonly QueuedRequest[]): Map<EndpointStatistics, QueuedRequest[]> {

@@ -1,6 +1,8 @@
 /** The page at `/`: what the server is doing, as HTML without scripts or requests to anywhere. Not the metrics. */
+
 import { escapeMarkup } from "../../src/base/markup.ts";
 import { VERSION } from "../../src/base/version.ts";
+import { totalBytes } from "../engine/model-memory.ts";
 import type { AdapterStatus } from "../engine/service.ts";
 import { readEventLoop } from "../operations/event-loop.ts";
 import type { HistogramState } from "../operations/histogram.ts";
@@ -59,7 +61,7 @@ ${facts([
   ["half within", within(answered, 0.5)],
   ["99 % within", within(answered, 0.99)],
   ["agents", numberText(manifest.agents.length)],
-  ["memory", byteText(model.bytes)],
+  ["memory", byteText(totalBytes(model.memory))],
 ])}
 ${registry ? renderAdapters(model, registry.list()) : renderAgents(model)}</section>`;
 }

@@ -26,6 +26,16 @@ export function logEngine(metrics: EngineEvents, log: Pick<Log, "write" | "fault
       const { kind, model, seconds, bytes } = told;
       log.write(`model_${kind}`, { model, ms: Math.round(seconds * 1000), bytes });
     },
+    device(told) {
+      metrics.device(told);
+      const { moved, ...fields } = told;
+      log.write(moved ? "model_moved_to_cpu" : "device_failed", fields);
+    },
+    cpuNodes(told) {
+      metrics.cpuNodes(told);
+      const { model, graph, nodes } = told;
+      log.write("nodes_on_cpu", { model, graph, nodes: nodes.join(", ") });
+    },
     fault(error) {
       metrics.fault(error);
       log.fault(error);

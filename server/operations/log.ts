@@ -33,6 +33,12 @@ interface FailureFields {
   readonly status: number;
 }
 
+interface DeviceFields {
+  readonly model: string;
+  readonly device: string;
+  readonly reason: string;
+}
+
 /** What each event tells. */
 interface LogEvents {
   server_started: { readonly url: string; readonly version: string; readonly device: string };
@@ -41,6 +47,10 @@ interface LogEvents {
   server_stopped: { readonly ms: number };
   model_loaded: ModelFields;
   model_unloaded: ModelFields;
+  device_failed: DeviceFields;
+  model_moved_to_cpu: DeviceFields;
+  /** Nodes without a kernel on the device. */
+  nodes_on_cpu: { readonly model: string; readonly graph: string; readonly nodes: string };
   adapter_loaded: AdapterFields;
   adapter_replaced: AdapterFields;
   adapter_unloaded: AdapterFields;
@@ -57,6 +67,9 @@ const LEVEL_OF: Readonly<Record<Written, Exclude<LogLevel, "silent">>> = {
   server_stopped: "info",
   model_loaded: "info",
   model_unloaded: "info",
+  device_failed: "error",
+  model_moved_to_cpu: "warn",
+  nodes_on_cpu: "warn",
   adapter_loaded: "info",
   adapter_replaced: "info",
   adapter_unloaded: "info",

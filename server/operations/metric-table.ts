@@ -68,6 +68,22 @@ export const METRICS = {
   lorasa_adapters: { kind: "gauge", help: "All adapters of a model by state.", labels: ["model", "state"] },
   lorasa_adapters_resident: { kind: "gauge", help: "Adapters in memory.", labels: ["model"] },
   lorasa_adapter_bytes: { kind: "gauge", help: "Memory of the adapters in memory.", labels: ["model"] },
+  lorasa_adapter_size_bytes: { kind: "gauge", help: "Memory of one adapter.", labels: ["model"] },
+  lorasa_device_failures_total: {
+    kind: "counter",
+    help: "Times that a model's device failed, by what became of the model: moved to the CPU, or failed.",
+    labels: ["model", "result"],
+  },
+  lorasa_cpu_nodes: {
+    kind: "gauge",
+    help: "Nodes of a model's graphs that its device has no kernel for and the CPU runs.",
+    labels: ["model"],
+  },
+  lorasa_model_memory_bytes: {
+    kind: "gauge",
+    help: "Memory of a model by part (backbone, bank, adapters) and place (host, device).",
+    labels: ["model", "part", "place"],
+  },
   lorasa_adapter_swap_seconds: {
     kind: "histogram",
     help: "From a checked adapter to the new version being visible.",

@@ -2,6 +2,7 @@
 import { ERROR_CODES } from "../../src/base/errors.ts";
 import { VERSION } from "../../src/base/version.ts";
 import type { AdapterEvent, EngineEvents } from "../engine/events.ts";
+import type { MemoryUse } from "../engine/model-memory.ts";
 import type { AdapterStatus, ModelStatistics } from "../engine/service.ts";
 import { readEventLoop } from "./event-loop.ts";
 import {
@@ -37,6 +38,8 @@ interface WatchedModel {
           readonly adapterBytes: number;
         }
       | undefined;
+    readonly memory: readonly MemoryUse[];
+    readonly cpuNodes: number;
   };
   /** `pending`: requests that wait or run. */
   readonly scheduler: { readonly pending: number };
@@ -140,6 +143,8 @@ function engineEvents(model: Metrics["model"]): EngineEvents {
     batch: (event) => model(event.model).recordBatch(event),
     adapter: (event) => adapter[event.kind](model(event.model), event),
     model: (event) => model(event.model).loaded(),
+    device: (event) => model(event.model).recordDeviceFailure(event.moved),
+    cpuNodes() {},
     fault() {},
   };
 }
@@ -189,6 +194,9 @@ function readMeters(meters: Recorded["meters"]) {
     lorasa_adapter_loads_total: all.flatMap(([model, { loads }]) =>
       Object.entries(loads).map(([result, count]) => sample({ model, result }, count)),
     ),
+    lorasa_device_failures_total: all.flatMap(([model, { deviceFailures }]) =>
+      Object.entries(deviceFailures).map(([result, count]) => sample({ model, result }, count)),
+    ),
     lorasa_adapter_reads_total: all.map(([model, { reads }]) => sample({ model }, reads)),
     lorasa_adapter_evictions_total: all.map(([model, { evictions }]) => sample({ model }, evictions)),
   };
@@ -218,6 +226,13 @@ function readModels(models: readonly WatchedModel[]) {
     lorasa_adapters_resident: adapted.map(({ model, registry }) => sample({ model }, registry.residentCount)),
     lorasa_adapter_bytes: adapted.map(({ model, registry }) =>
       sample({ model }, registry.residentCount * registry.adapterBytes),
+    ),
+    lorasa_adapter_size_bytes: adapted.map(({ model, registry }) => sample({ model }, registry.adapterBytes)),
+    lorasa_cpu_nodes: models.map(({ model: { manifest, cpuNodes } }) =>
+      sample({ model: manifest.name }, cpuNodes),
+    ),
+    lorasa_model_memory_bytes: models.flatMap(({ model: { manifest, memory } }) =>
+      memory.map(({ part, place, bytes }) => sample({ model: manifest.name, part, place }, bytes)),
     ),
   };
 }

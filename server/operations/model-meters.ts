@@ -24,6 +24,7 @@ export class ModelMeters {
   readonly swap = new Histogram(METRICS.lorasa_adapter_swap_seconds.buckets);
   readonly loads = { success: 0, failure: 0 };
   evictions = 0;
+  readonly deviceFailures = { moved: 0, failed: 0 };
   readonly #requests = new RateMeter();
   readonly #rows = new RateMeter();
   readonly #modeOf: () => string;
@@ -72,6 +73,10 @@ export class ModelMeters {
   /** An adapter read from its files for a request. */
   recordRead(): void {
     this.reads += 1;
+  }
+
+  recordDeviceFailure(moved: boolean): void {
+    this.deviceFailures[moved ? "moved" : "failed"] += 1;
   }
 
   recordEviction(): void {

@@ -90,6 +90,12 @@ function addFlags(command: Command): Command {
     .option("--max-adapters <n>", "most that a model may have", wholeNumber(1))
     .optionsGroup("Running:")
     .addOption(new Option("--device <name>", "device").choices(DEVICES).default("cpu"))
+    .addOption(
+      new Option(
+        "--fallback <name>",
+        "where models go on when the device is missing, full or lost (default: nowhere)",
+      ).choices(["cpu"]),
+    )
     .option("--threads <n>", "threads inside an operator", wholeNumber(1), 1)
     .addOption(
       new Option("--log-level <level>", "what is logged")

@@ -133,7 +133,10 @@ class DeviceSlots implements Slots {
     this.#tensors = this.#allocate(count);
     this.#count = count;
     const slots = BigInt64Array.from({ length: oldCount }, (_, slot) => BigInt(slot));
-    this.#session.run(this.#feeds(slots, (name) => old[name]!), this.#fetches());
+    this.#session.run(
+      this.#feeds(slots, (name) => old[name]!),
+      this.#fetches(),
+    );
     this.#putting = this.#bindPut();
     for (const tensor of Object.values(old)) tensor.dispose();
   }
@@ -161,7 +164,10 @@ class DeviceSlots implements Slots {
     const staged = mapParts(this.#parts, ({ dims, offset, length }): HostTensor => {
       return { dtype: "float32", dims: [1, ...dims], data: this.#staged.subarray(offset, offset + length) };
     });
-    return this.#session.bind(this.#feeds(this.#slot, (name) => staged[name]!), this.#fetches());
+    return this.#session.bind(
+      this.#feeds(this.#slot, (name) => staged[name]!),
+      this.#fetches(),
+    );
   }
 
   #feeds(slots: BigInt64Array, values: (part: string) => RunTensor): Record<string, RunTensor> {
@@ -181,7 +187,7 @@ class DeviceSlots implements Slots {
   }
 }
 
-/** Of each part: `bank/…` [slots, …] with `values/…` [puts, …] in the slots `slots` [puts, 1] is `filled/…`. */
+/** Of each part: `bank/…` [count, …] with `values/…` [puts, …] in the slots `slots` [puts, 1] is `filled/…`. */
 function putGraph(parts: readonly SlotPart[]): OnnxModel {
   const float = (name: string, first: string, dims: readonly number[]) =>
     ({ name, dtype: "float32", shape: [first, ...dims] }) as const;
@@ -192,11 +198,11 @@ function putGraph(parts: readonly SlotPart[]): OnnxModel {
     inputs: [
       { name: "slots", dtype: "int64", shape: ["puts", 1] },
       ...parts.flatMap(({ name, dims }) => [
-        float(`bank/${name}`, "slots", dims),
+        float(`bank/${name}`, "count", dims),
         float(`values/${name}`, "puts", dims),
       ]),
     ],
-    outputs: parts.map(({ name, dims }) => float(`filled/${name}`, "slots", dims)),
+    outputs: parts.map(({ name, dims }) => float(`filled/${name}`, "count", dims)),
     initializers: new Map(),
     nodes: parts.map(
       ({ name }): OnnxNode => ({

@@ -2,7 +2,13 @@
 import assert from "node:assert/strict";
 import type { TestContext } from "node:test";
 import type { AdapterFiles } from "../../server/engine/adapter-intake.ts";
-import type { AdapterEvent, BatchEvent, EngineEvents, ModelEvent } from "../../server/engine/events.ts";
+import type {
+  AdapterEvent,
+  BatchEvent,
+  DeviceEvent,
+  EngineEvents,
+  ModelEvent,
+} from "../../server/engine/events.ts";
 import { LocalPolicyService, type ServiceOptions } from "../../server/engine/policy-service.ts";
 import type { Adapters, InferCall } from "../../server/engine/service.ts";
 import type { WireTensor } from "../../server/protocol/datatypes.ts";
@@ -19,6 +25,7 @@ export interface EventLog extends EngineEvents {
   readonly batches: BatchEvent[];
   readonly adapters: AdapterEvent[];
   readonly models: ModelEvent[];
+  readonly devices: DeviceEvent[];
   readonly faults: unknown[];
 }
 
@@ -89,12 +96,17 @@ export async function openFolder(
 }
 
 function eventLog(): EventLog {
-  const log = { batches: [], adapters: [], models: [], faults: [] } as Omit<EventLog, keyof EngineEvents>;
+  const log = { batches: [], adapters: [], models: [], devices: [], faults: [] } as Omit<
+    EventLog,
+    keyof EngineEvents
+  >;
   return {
     ...log,
     batch: (event) => log.batches.push(event),
     adapter: (event) => log.adapters.push(event),
     model: (event) => log.models.push(event),
+    device: (event) => log.devices.push(event),
+    cpuNodes: () => {},
     fault: (error) => log.faults.push(error),
   };
 }

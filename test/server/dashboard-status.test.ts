@@ -1,6 +1,7 @@
 /** The status page over fakes: what it lists, how much of it, and that names cannot become markup. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { memoryUses } from "../../server/engine/model-memory.ts";
 import type { AdapterStatus } from "../../server/engine/service.ts";
 import type { ServerContext } from "../../server/http/handler.ts";
 import { byteText, durationText, numberText, plural } from "../../server/http/status-layout.ts";
@@ -78,7 +79,8 @@ function contextOf(adapters: readonly AdapterStatus[] | undefined, environment =
     agents: [{ name: "agent_0", observationSize: 4, actionSize: 2 }],
   };
   const registry = adapters && { list: () => adapters };
-  const model = { manifest, registry, bytes: 2048 };
+  const memory = memoryUses("cpu", { backbone: 1024, bank: 1000, adapters: 24 });
+  const model = { manifest, registry, memory };
   // What the page reads of a server, and nothing else.
   return {
     service: { repository: { models: [{ model, scheduler: { pending: 5 } }] }, sequences: { size: 7 } },

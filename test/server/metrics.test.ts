@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import fc from "fast-check";
+import { memoryUses } from "../../server/engine/model-memory.ts";
 import type { AdapterStatus, ModelStatistics } from "../../server/engine/service.ts";
 import { type Family, histogramSamples, renderMetrics } from "../../server/operations/exposition.ts";
 import { Histogram } from "../../server/operations/histogram.ts";
@@ -93,6 +94,11 @@ test("what is recorded is what is read", async () => {
     'lorasa_adapter_info{model="team",adapter="agent_0",version="3",state="READY"} 1',
     'lorasa_adapters_resident{model="team"} 1',
     'lorasa_adapter_bytes{model="team"} 80',
+    'lorasa_adapter_size_bytes{model="team"} 80',
+    'lorasa_cpu_nodes{model="team"} 2',
+    'lorasa_model_memory_bytes{model="team",part="backbone",place="device"} 4000',
+    'lorasa_model_memory_bytes{model="team",part="bank",place="device"} 320',
+    'lorasa_model_memory_bytes{model="team",part="adapters",place="host"} 80',
     'lorasa_queue_requests{model="team"} 5',
     "lorasa_connections 4",
     "lorasa_sequences 7",
@@ -219,13 +225,17 @@ function watching(watched: WatchedEngine) {
   return metrics;
 }
 
+const MEMORY = memoryUses("webgpu", { backbone: 4000, bank: 320, adapters: 80 });
+
 function engine(mode: string, adapters: readonly AdapterStatus[] = []): WatchedEngine {
   const registry =
     mode === "factored" ? { list: () => adapters, residentCount: 1, adapterBytes: 80 } : undefined;
   const manifest = { name: "team", version: "1", mode };
   return {
     statistics: () => [statistics("team")],
-    repository: { models: [{ model: { manifest, registry }, scheduler: { pending: 5 } }] },
+    repository: {
+      models: [{ model: { manifest, registry, memory: MEMORY, cpuNodes: 2 }, scheduler: { pending: 5 } }],
+    },
     sequences: { size: 7 },
   };
 }

@@ -5,6 +5,7 @@ import { Random } from "../../base/random.ts";
 import { DTYPES, elementCount, type FloatTensor, floatTensor, type HostTensor } from "../../base/tensor.ts";
 import type { AdapterLayer } from "../../checkpoint/repository.ts";
 import type { Runtime, Session, TensorInfo } from "../../runtime/session.ts";
+import { createSlots } from "../../runtime/slots.ts";
 
 type Tensors = Readonly<Record<string, HostTensor>>;
 
@@ -75,7 +76,7 @@ export class LoadedMode {
       };
     }
     const layout = adapterLayout(bank.layers);
-    const server = new AdapterBank(layout, agents);
+    const server = new AdapterBank(createSlots(this.#runtime, layout.parts, agents), { own: [] });
     const values = bank.values.slice(0, layout.length);
     this.#sessions[0]!.bind({ ...inputs, ...server.tensors }, outputs);
     let version = 0;
