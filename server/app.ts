@@ -1,7 +1,8 @@
 /** Starts and stops a server: opens the engine and its doors, drains and closes them. Not how requests are answered. */
 import { join } from "node:path";
 import { VERSION } from "../src/base/version.ts";
-import { createRuntime } from "../src/runtime/onnxruntime.ts";
+import { candidates } from "../src/runtime/choose.ts";
+import type { Device, Runtime } from "../src/runtime/session.ts";
 import { LocalPolicyService } from "./engine/policy-service.ts";
 import { Connections } from "./http/connections.ts";
 import { createFailures, createHandler, type Failures, type ServerContext } from "./http/handler.ts";
@@ -17,11 +18,20 @@ import { type CheckedOptions, checkOptions, type ServerOptions } from "./options
 
 export type { ServerOptions };
 
+export interface ModelDevice {
+  readonly model: string;
+  readonly device: Device;
+  /** One line with the times that decided. */
+  readonly why?: string;
+}
+
 export interface RunningServer {
   /** With the base path, such as `http://127.0.0.1:8000`. */
   readonly url: string;
   /** Such as `grpc://127.0.0.1:8001`, when a gRPC port was asked for. */
   readonly grpcUrl?: string;
+  /** Each model's device, and why it was chosen where there was a choice. */
+  readonly devices: readonly ModelDevice[];
   /**
    * Is not ready any more, refuses inference, answers what has begun, then closes and frees the models. A second call
    * awaits the first.
@@ -86,7 +96,8 @@ class Server {
     const ms = Math.round(performance.now() - this.#startedAt);
     this.#log.write("server_started", { url, version: VERSION, device: this.#options.device ?? "cpu" });
     this.#log.write("server_ready", { models: service.repository.models.length, ms });
-    return { url, ...(grpcUrl !== undefined && { grpcUrl }), close: () => this.close() };
+    const devices = modelDevices(service);
+    return { url, ...(grpcUrl !== undefined && { grpcUrl }), devices, close: () => this.close() };
   }
 
   close(): Promise<void> {
@@ -109,10 +120,11 @@ class Server {
   async #openEngine(): Promise<LocalPolicyService> {
     const { repository, device = "cpu", fallback, threads = 1, ...rest } = this.#options;
     const events = logEngine(this.#metrics.events, this.#log);
-    const runtime = createRuntime(device);
+    const [runtime, ...otherRuntimes] = candidates(device) as [Runtime, ...Runtime[]];
     this.#service = await LocalPolicyService.open(repository, {
       ...rest,
       runtime,
+      otherRuntimes,
       threads,
       events,
       fallback: fallback === "cpu",
@@ -184,4 +196,12 @@ class Server {
   get #drainTimeoutMs(): number {
     return this.#options.drainTimeoutMs ?? DRAIN_TIMEOUT_MS;
   }
+}
+
+function modelDevices({ repository }: LocalPolicyService): ModelDevice[] {
+  return repository.models.map(({ model: { manifest, placed, why } }) => ({
+    model: manifest.name,
+    device: placed.device,
+    ...(why !== undefined && { why }),
+  }));
 }

@@ -1,6 +1,6 @@
 /** What a server can be told when it starts, and what of it is refused. Not what is done with it. */
 import { LorasaError } from "../src/base/errors.ts";
-import type { Device } from "../src/runtime/session.ts";
+import type { DeviceChoice } from "../src/runtime/choose.ts";
 import type { TlsFiles } from "./http/listen.ts";
 
 export interface ServerOptions {
@@ -16,7 +16,8 @@ export interface ServerOptions {
   readonly basePath?: string;
   /** Certificate chain and private key in PEM: connections are encrypted with TLS 1.2 or later. */
   readonly tls?: TlsFiles;
-  readonly device?: Device;
+  /** Default `cpu`; with `auto` each model is on the one that is quickest for it. */
+  readonly device?: DeviceChoice;
   /** Where models go on when the device cannot hold them or is lost. Default: nowhere. */
   readonly fallback?: "cpu";
   /** Threads inside an operator. Default 1. */

@@ -5,9 +5,10 @@ import { LorasaError } from "../../src/base/errors.ts";
 import { readFile, sha256 } from "../../src/base/files.ts";
 import type { AdapterLayer, ModelManifest } from "../../src/checkpoint/repository.ts";
 import { readModelManifest } from "../../src/checkpoint/repository-files.ts";
+import { choiceText, type DeviceTime, faultText, quickest } from "../../src/runtime/choose.ts";
 import { createRuntime } from "../../src/runtime/onnxruntime.ts";
 import { deviceFault } from "../../src/runtime/probe.ts";
-import type { Runtime } from "../../src/runtime/session.ts";
+import type { Device, Runtime } from "../../src/runtime/session.ts";
 import { AdapterRegistry } from "./adapter-registry.ts";
 import { AdapterStore } from "./adapter-store.ts";
 import { BoundGraph, type GraphForm } from "./bound-graph.ts";
@@ -19,6 +20,8 @@ import { adapterInput, adapterLayout } from "./resident-adapter.ts";
 
 export interface LoadOptions {
   readonly runtime: Runtime;
+  /** Devices that a model is tried on too: it stays on the one that is quickest for it. */
+  readonly otherRuntimes?: readonly Runtime[];
   /** Threads inside an operator. */
   readonly threads: number;
   /** Keeps what is pushed; its owner disposes of it. */
@@ -35,6 +38,8 @@ export interface LoadOptions {
 }
 
 const RESIDENT_ADAPTERS = 1024;
+/** Rows an agent of the request by which devices are compared. */
+const CHOICE_ENVIRONMENTS = 8;
 
 type GraphFiles = ReadonlyMap<string, Buffer>;
 
@@ -53,14 +58,14 @@ interface ReadModel {
 export async function loadModel(folder: string, options: LoadOptions): Promise<PolicyModel> {
   const manifest = readModelManifest(folder);
   const read: ReadModel = { folder, manifest, files: verifyFiles(folder, manifest) };
-  const { runtime, fallback, events = NO_EVENTS } = options;
-  const device = (error: LorasaError, moved: boolean): void =>
-    events.device({ model: manifest.name, device: runtime.device, reason: error.message, moved });
+  const { fallback, events = NO_EVENTS } = options;
+  const failed = ({ device }: Runtime, { message: reason }: LorasaError): void =>
+    events.device({ model: manifest.name, device, reason, moved: fallback ?? false });
   const placeOnCpu = () => place(read, options, createRuntime());
-  const placed = await place(read, options, runtime).catch((error: unknown) => {
+  const { placed, runtime, why } = await placeQuickest(read, options).catch(async (error: unknown) => {
     if (!fallback || !isDeviceError(error)) throw error;
-    device(error, true);
-    return placeOnCpu();
+    failed(options.runtime, error);
+    return { placed: await placeOnCpu(), runtime: createRuntime(), why: undefined };
   });
   try {
     const registry = manifest.mode === "factored" ? openRegistry(manifest, folder, options) : undefined;
@@ -70,9 +75,10 @@ export async function loadModel(folder: string, options: LoadOptions): Promise<P
       placed,
       ...(registry && { registry }),
       ...(fallback && { placeOnCpu }),
+      ...(why !== undefined && { why }),
       isDeviceUsable: () => {
         const fault = deviceFault(runtime);
-        if (fault) device(fault, fallback ?? false);
+        if (fault) failed(runtime, fault);
         return fault === undefined;
       },
     });
@@ -80,6 +86,42 @@ export async function loadModel(folder: string, options: LoadOptions): Promise<P
     placed.dispose();
     throw error;
   }
+}
+
+/** Where a model is, and why there when there was a choice. */
+interface Placing {
+  readonly placed: PlacedModel;
+  readonly runtime: Runtime;
+  readonly why: string | undefined;
+}
+
+/** The model on the device that answers a team request of a few environments soonest; on the only one, without a test. */
+async function placeQuickest(read: ReadModel, options: LoadOptions): Promise<Placing> {
+  const { runtime, otherRuntimes = [] } = options;
+  if (otherRuntimes.length === 0) {
+    return { placed: await place(read, options, runtime), runtime, why: undefined };
+  }
+  const tried = new Map<Device, PlacedModel>();
+  const times: DeviceTime[] = [];
+  const all = [runtime, ...otherRuntimes];
+  for (const each of all) {
+    const { device } = each;
+    try {
+      const placed = await place(read, options, each);
+      tried.set(device, placed);
+      times.push({ device, ms: placed.teamMs(CHOICE_ENVIRONMENTS) });
+    } catch (error) {
+      if (!isDeviceError(error)) throw error;
+      times.push({ device, fault: faultText(error) });
+    }
+  }
+  const device = quickest(times);
+  for (const [other, placed] of tried) if (other !== device) placed.dispose();
+  return {
+    placed: tried.get(device)!,
+    runtime: all.find((each) => each.device === device)!,
+    why: choiceText(`a team request of ${CHOICE_ENVIRONMENTS} environments`, times),
+  };
 }
 
 async function place(read: ReadModel, options: LoadOptions, runtime: Runtime): Promise<PlacedModel> {

@@ -6,15 +6,15 @@ import type { Session } from "../../src/runtime/session.ts";
 import type { LongRunReply, LongRunRequest, LongRunSettings } from "./long-runs.ts";
 
 type Run = Extract<LongRunRequest, { kind: "run" }>;
+type Load = Extract<LongRunRequest, { kind: "load" }>;
 
 // Given by `LongRuns`.
-const { device, threads } = workerData as LongRunSettings;
-const runtime = createRuntime(device);
-/** By SHA-256 of the graph's file: the bytes until its first run, then the session. */
-const graphs = new Map<string, Uint8Array | Session>();
+const { threads } = workerData as LongRunSettings;
+/** By SHA-256 of the graph's file: what was sent until its first run, then the session. */
+const graphs = new Map<string, Load | Session>();
 
 parentPort?.on("message", (request: LongRunRequest) => {
-  if (request.kind === "load") graphs.set(request.sha256, request.bytes);
+  if (request.kind === "load") graphs.set(request.sha256, request);
   else if (request.kind === "forget") forget(request.sha256);
   else parentPort?.postMessage(run(request));
 });
@@ -34,14 +34,14 @@ function run({ id, sha256, feeds }: Run): LongRunReply {
 function open(sha256: string): Session {
   // `LongRuns` sends a graph before its first run.
   const known = graphs.get(sha256)!;
-  if (!(known instanceof Uint8Array)) return known;
-  const session = runtime.createSession(known, { threads, untrusted: true });
+  if (!("bytes" in known)) return known;
+  const session = createRuntime(known.device).createSession(known.bytes, { threads, untrusted: true });
   graphs.set(sha256, session);
   return session;
 }
 
 function forget(sha256: string): void {
   const known = graphs.get(sha256);
-  if (known && !(known instanceof Uint8Array)) known.dispose();
+  if (known && !("bytes" in known)) known.dispose();
   graphs.delete(sha256);
 }

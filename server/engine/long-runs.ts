@@ -7,7 +7,7 @@ import type { HostTensor } from "../../src/base/tensor.ts";
 import { startWorker } from "../../src/base/worker.ts";
 import type { Device } from "../../src/runtime/session.ts";
 import type { GraphRun } from "./batch.ts";
-import type { GraphFile } from "./bound-graph.ts";
+import type { BoundGraph, GraphFile } from "./bound-graph.ts";
 import type { RowBlock } from "./placement.ts";
 import type { BatchTimes } from "./statistics.ts";
 
@@ -19,7 +19,12 @@ export type LongRunRequest =
       readonly sha256: string;
       readonly feeds: Readonly<Record<string, HostTensor>>;
     }
-  | { readonly kind: "load"; readonly sha256: string; readonly bytes: Uint8Array }
+  | {
+      readonly kind: "load";
+      readonly sha256: string;
+      readonly bytes: Uint8Array;
+      readonly device: Device;
+    }
   | { readonly kind: "forget"; readonly sha256: string };
 
 export type LongRunReply =
@@ -31,7 +36,6 @@ export type LongRunReply =
   | { readonly id: number; readonly error: string };
 
 export interface LongRunSettings {
-  readonly device: Device;
   readonly threads: number;
 }
 
@@ -64,7 +68,7 @@ export class LongRuns {
       const started = performance.now();
       const feeds = fillFeeds(run);
       input += performance.now() - started;
-      const reply = await this.#ask(run.graph.file, feeds);
+      const reply = await this.#ask(run.graph, feeds);
       infer += reply.inferMs;
       const answered = performance.now();
       run.read(outputBlocks(reply.outputs));
@@ -86,8 +90,8 @@ export class LongRuns {
     this.#failAll(ended());
   }
 
-  async #ask(file: GraphFile, feeds: Readonly<Record<string, HostTensor>>) {
-    const worker = await this.#workerWith(file);
+  async #ask({ file, session }: BoundGraph, feeds: Readonly<Record<string, HostTensor>>) {
+    const worker = await this.#workerWith(file, session.device);
     this.#lastId += 1;
     const id = this.#lastId;
     return new Promise<Extract<LongRunReply, { outputs: unknown }>>((resolve, reject) => {
@@ -97,15 +101,15 @@ export class LongRuns {
   }
 
   /** The thread, once it has the graph; another one when it ends while the graph's file is read. */
-  async #workerWith(file: GraphFile): Promise<Worker> {
+  async #workerWith(file: GraphFile, device: Device): Promise<Worker> {
     const { sha256 } = file;
     this.#worker ??= this.#start();
     const worker = this.#worker;
     if (this.#sent.has(sha256)) return worker;
     const bytes = await readGraph(file);
-    if (this.#worker !== worker) return this.#workerWith(file);
+    if (this.#worker !== worker) return this.#workerWith(file, device);
     if (!this.#sent.has(sha256)) {
-      worker.postMessage({ kind: "load", sha256, bytes } satisfies LongRunRequest);
+      worker.postMessage({ kind: "load", sha256, bytes, device } satisfies LongRunRequest);
       this.#sent.add(sha256);
     }
     return worker;

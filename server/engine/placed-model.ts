@@ -78,6 +78,13 @@ export class PlacedModel {
     return this.#banks?.bytes ?? 0;
   }
 
+  /** Expected milliseconds of a request in which every agent has that many rows. */
+  teamMs(rows: number): number {
+    const { main } = this.#costs;
+    const team = this.#manifest.agents.length;
+    return this.#byMode.mode === "merged" ? team * main.estimate(rows) : main.estimate(team * rows);
+  }
+
   /** The cheapest way to run a batch, by what the graphs took when the model was loaded. */
   layout(batch: readonly PolicyRows[]): BatchLayout {
     const { main, rows } = this.#costs;

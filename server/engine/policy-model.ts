@@ -62,6 +62,8 @@ export interface ModelParts {
   readonly registry?: AdapterRegistry;
   /** Places the model on the CPU; absent when it must not be. */
   readonly placeOnCpu?: () => Promise<PlacedModel>;
+  /** Why it is on its device, where that was a choice. */
+  readonly why?: string;
   /** Whether the device still runs graphs. */
   readonly isDeviceUsable: () => boolean;
 }
@@ -103,6 +105,11 @@ export class PolicyModel {
   /** Where it runs now: another device after {@link recover} moved it. */
   get placed(): PlacedModel {
     return this.#placed;
+  }
+
+  /** Why it is on its device, where that was a choice. */
+  get why(): string | undefined {
+    return this.#parts.why;
   }
 
   /** Whether its device is gone and nothing took its place. */

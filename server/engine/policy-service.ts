@@ -108,11 +108,8 @@ export class LocalPolicyService implements PolicyService {
       sequenceIdleMs: options.sequenceIdleMs ?? 60_000,
     };
     const events: EngineEvents = options.events ?? NO_EVENTS;
-    const { device } = options.runtime;
-    const longRuns = new LongRuns({ device, threads: options.threads });
-    // What lies in WebGPU's memory is this thread's.
-    const longRunMs = device === "webgpu" ? Number.POSITIVE_INFINITY : (options.longRunMs ?? 5);
-    const scheduler = { ...settings, longRunMs, longRuns, events };
+    const longRuns = new LongRuns({ threads: options.threads });
+    const scheduler = { ...settings, longRunMs: options.longRunMs ?? 5, longRuns, events };
     const repository = await ModelRepository.open(folder, { ...options, events, scheduler });
     const sequences = new SequenceStore({
       count: settings.sequenceLimit,

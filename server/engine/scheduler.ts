@@ -130,8 +130,11 @@ export class Scheduler {
   #run(batch: readonly QueuedRequest[], startedAt: number): void {
     const rows = batch.map(({ prepared }) => prepared.rows);
     try {
-      const layout = this.#model.placed.layout(rows);
-      if (layout.ms >= this.#options.longRunMs) this.#runAway(batch, rows, layout, startedAt);
+      const { placed } = this.#model;
+      const layout = placed.layout(rows);
+      // What lies in WebGPU's memory is this thread's.
+      const canLeave = placed.device !== "webgpu";
+      if (canLeave && layout.ms >= this.#options.longRunMs) this.#runAway(batch, rows, layout, startedAt);
       else this.#runHere(batch, rows, layout, startedAt);
     } catch (error) {
       this.#runApart(batch, error);

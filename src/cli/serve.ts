@@ -1,10 +1,10 @@
 /** `lorasa serve`: serves every model of a repository until it is told to stop. Not what the server does. */
 import { Command, Option } from "commander";
-import { type ServerOptions, startServer } from "../../server/app.ts";
+import { type RunningServer, type ServerOptions, startServer } from "../../server/app.ts";
 import { LOG_LEVELS } from "../../server/operations/log.ts";
 import { LorasaError } from "../base/errors.ts";
 import { readFile } from "../base/files.ts";
-import { DEVICES } from "../runtime/session.ts";
+import { DEVICE_CHOICES } from "../runtime/choose.ts";
 import { answer, numberIn, wholeNumber, withJson } from "./command.ts";
 
 /** Flags that are options of the server as they are. */
@@ -89,7 +89,11 @@ function addFlags(command: Command): Command {
     .option("--resident-adapters <n>", "most in memory at once, of a model", wholeNumber(1))
     .option("--max-adapters <n>", "most that a model may have", wholeNumber(1))
     .optionsGroup("Running:")
-    .addOption(new Option("--device <name>", "device").choices(DEVICES).default("cpu"))
+    .addOption(
+      new Option("--device <name>", "where the graphs run; auto measures each model on all that there are")
+        .choices(DEVICE_CHOICES)
+        .default("cpu"),
+    )
     .addOption(
       new Option(
         "--fallback <name>",
@@ -107,11 +111,17 @@ function addFlags(command: Command): Command {
 
 async function runServe(repository: string, flags: ServeFlags): Promise<{ json: object; text: string }> {
   const server = await startServer({ repository, ...serverOptions(flags) });
-  const started = flags.json ? JSON.stringify({ url: server.url }) : `serving ${repository} at ${server.url}`;
+  const { url, devices } = server;
+  const started = flags.json ? JSON.stringify({ url, devices }) : startedText(repository, server);
   process.stderr.write(`${started}\n`);
   await untilStopped();
   await server.close();
-  return { json: { url: server.url, stopped: true }, text: "stopped" };
+  return { json: { url, devices, stopped: true }, text: "stopped" };
+}
+
+function startedText(repository: string, { url, devices }: RunningServer): string {
+  const chosen = devices.flatMap(({ model, why }) => (why === undefined ? [] : [`${model} on ${why}`]));
+  return [...chosen, `serving ${repository} at ${url}`].join("\n");
 }
 
 function serverOptions(flags: ServeFlags): Omit<ServerOptions, "repository"> {

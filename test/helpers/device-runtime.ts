@@ -8,6 +8,8 @@ export interface DeviceRuntime extends Runtime {
   lost: boolean;
   /** Sizes in front of the observations from which a run fails, as without room in memory. */
   rowLimit: number;
+  /** How long each bound run takes at least. */
+  delayMs: number;
   /** Bound runs that the device did. */
   runs: number;
 }
@@ -19,6 +21,7 @@ export function deviceRuntime(): DeviceRuntime {
     device: "webgpu",
     lost: false,
     rowLimit: Number.POSITIVE_INFINITY,
+    delayMs: 0,
     runs: 0,
     createSession: (model, options) => {
       if (device.lost) throw lostDevice();
@@ -54,6 +57,8 @@ function deviceSession(session: Session, device: DeviceRuntime): Session {
         run: () => {
           check(rows);
           device.runs += 1;
+          const end = performance.now() + device.delayMs;
+          while (performance.now() < end);
           bound.run();
         },
       };

@@ -1,6 +1,8 @@
 /** A model on a device: its bank, what it takes of memory, and what becomes of requests when the device fails. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { createRuntime } from "../../src/runtime/onnxruntime.ts";
+import { assertClose } from "../helpers/close.ts";
 import { deviceRuntime } from "../helpers/device-runtime.ts";
 import { ask, floats, indices, openTiny, push } from "../helpers/engine-service.ts";
 
@@ -101,4 +103,22 @@ test("memory is told by part and place, and a device's memory apart", async (con
     { type: "CPU", id: 0, byte_size: bytes("adapters").bytes },
     { type: "GPU", id: 0, byte_size: bytes("backbone").bytes + bytes("bank").bytes },
   ]);
+});
+
+test("of several devices a model stays on the quickest that works, and says why", async (context) => {
+  const broken = deviceRuntime();
+  broken.lost = true;
+  const slow = deviceRuntime();
+  slow.delayMs = 20;
+  const alone = await openTiny(context, { mode: "factored" }, { otherRuntimes: [broken] });
+  const { placed, why } = alone.service.repository.model("team");
+  assert.equal(placed.device, "cpu");
+  assert.match(why ?? "", /^cpu: a team request of 8 environments takes .*; webgpu: a device that was lost$/);
+  const both = await openTiny(
+    context,
+    { mode: "factored" },
+    { runtime: slow, otherRuntimes: [createRuntime()] },
+  );
+  assert.equal(both.service.repository.model("team").placed.device, "cpu");
+  assert.match(both.service.repository.model("team").why ?? "", /on webgpu .* ms; small policies/);
 });
