@@ -17,11 +17,10 @@ test("a device gives the CPU's answers, team and tagged rows, before and after a
   const rows = { obs: floats([3, 3], [1, 2, 3, 4, 5, 6, 7, 8, 9]), agent: indices(1, 0, 1) };
   for (let version = 0; version < 3; version++) {
     for (const inputs of [TEAM, rows]) {
-      assert.deepEqual(
-        await ask(there, "team", inputs),
-        await ask(here, "team", inputs),
-        `version ${version}`,
-      );
+      const [actual, expected] = [await ask(there, "team", inputs), await ask(here, "team", inputs)];
+      assert.deepEqual(actual.versions, expected.versions);
+      // Tagged rows may take either layout, which differ in the last bits.
+      assertClose(actual.outputs["action"]!, expected.outputs["action"]!, {}, `version ${version}`);
     }
     for (const engine of [there, here]) await push(engine, "agent_1", 10 + version);
   }
