@@ -4,7 +4,7 @@ import type { BoundGraph, FixedInputs } from "./bound-graph.ts";
 /** Rows an agent (or rows) at which a graph is timed. */
 const SIZES = [1, 4, 16, 64];
 const TRIES = 4;
-/** No larger size is tried after a run as long as this. */
+/** No larger size is tried after a second one as long as this. */
 const LONG_MS = 5;
 
 interface Point {
@@ -43,7 +43,8 @@ export function measureCost(graph: BoundGraph, unit: number, fixed: FixedInputs)
     const ms = timeRun(graph, size, fixed);
     // A shorter time for more rows is noise, and a line that falls would favour large runs without end.
     points.push({ rows: size * unit, ms: Math.max(ms, points.at(-1)?.ms ?? 0) });
-    if (ms > LONG_MS) break;
+    // One point would be a line through nothing, which no device with a queue is.
+    if (ms > LONG_MS && points.length > 1) break;
   }
   return new CostModel(points);
 }
@@ -51,6 +52,8 @@ export function measureCost(graph: BoundGraph, unit: number, fixed: FixedInputs)
 /** The shortest of a few, since everything else that this machine does only adds to it. */
 function timeRun(graph: BoundGraph, size: number, fixed: FixedInputs): number {
   const binding = graph.bind(graph.leading(size), fixed);
+  // A device compiles its kernels at their first run, which can take seconds.
+  if (graph.session.device !== "cpu") binding.run();
   let best = Number.POSITIVE_INFINITY;
   let spent = 0;
   // The first run may be long because of the machine: only what stays long is not tried again.

@@ -1,16 +1,24 @@
 /** `lorasa simulate`: the real environment as an HTTP client of a server. */
-import { Command } from "commander";
+import { Command, Option } from "commander";
+import { type ModelDevice, startServer } from "../../server/app.ts";
 import { ServerClient } from "../../server/client.ts";
 import { LorasaError } from "../base/errors.ts";
 import { formatCount, formatMicroseconds } from "../base/format.ts";
 import { mean, quantile, standardDeviation } from "../base/statistics.ts";
 import { createVectorEnv } from "../envs/vector.ts";
+import { DEVICE_CHOICES, type DeviceChoice } from "../runtime/choose.ts";
 import { answer, wholeNumber, withJson } from "./command.ts";
 import { playEpisodes } from "./play/episodes.ts";
 import { describeServed, ServedTeam } from "./play/policies.ts";
 import { readToken } from "./serve.ts";
 
-interface SimulateFlags {
+interface SimulateFlags extends SimulationFlags {
+  readonly repository?: string;
+  readonly device: DeviceChoice;
+  readonly json?: boolean;
+}
+
+interface SimulationFlags {
   readonly env?: string;
   readonly server: string;
   readonly model: string;
@@ -19,7 +27,6 @@ interface SimulateFlags {
   readonly seed: number;
   readonly tokenFile?: string;
   readonly caFile?: string;
-  readonly json?: boolean;
 }
 
 /** What a simulation against a server found. */
@@ -39,6 +46,12 @@ export function simulateCommand(): Command {
     .description("Play episodes of an environment with the actions of a served policy.")
     .option("--env <task>", "environment (default: the one that the model was trained on)")
     .option("--server <url>", "address of the server", "http://127.0.0.1:8000")
+    .option("--repository <folder>", "serve this in the same process meanwhile, instead of --server")
+    .addOption(
+      new Option("--device <name>", "where the graphs of --repository run")
+        .choices(DEVICE_CHOICES)
+        .default("cpu"),
+    )
     .option("--model <name>", "name of the team", "team")
     .option("--episodes <n>", "episodes to play", wholeNumber(1), 8)
     .option("--envs <n>", "environments in one request", wholeNumber(1), 8)
@@ -47,27 +60,45 @@ export function simulateCommand(): Command {
     .option("--ca-file <file>", "certificate in PEM that vouches for an https server")
     .addHelpText(
       "after",
-      "\nExample:\n  lorasa simulate --server http://127.0.0.1:8000 --model team --episodes 16 --json",
+      `
+Examples:
+  lorasa simulate --server http://127.0.0.1:8000 --model team --episodes 16 --json
+  lorasa simulate --repository models-repository --device auto --envs 64 --episodes 64`,
     )
     .action((flags: SimulateFlags) => answer(flags, () => runSimulate(flags)));
 }
 
 async function runSimulate(flags: SimulateFlags): Promise<{ json: object; text: string }> {
-  const result = await simulate(flags);
+  const { result, devices } = await simulateFlags(flags);
   const { mean: average, std, requestsPerSecond, latencyUs } = result;
   const text = [
+    ...devices.map(({ model, device, why }) => `${model} on ${why ?? device}`),
     `return ${average.toFixed(1)} ± ${std.toFixed(1)} over ${result.returns.length} episodes`,
     `${formatCount(requestsPerSecond)} requests/s, latency p50 ${formatMicroseconds(latencyUs.p50)}, p99 ${formatMicroseconds(latencyUs.p99)}`,
     ...Object.entries(result.adapterVersions).map(
       ([agent, versions]) => `${agent}: adapter version ${versions.join(", ")}`,
     ),
   ].join("\n");
-  return { json: result, text };
+  return { json: { ...result, ...(devices.length > 0 && { devices }) }, text };
+}
+
+/** Against a server that is there, or one of this process for as long as the episodes take. */
+async function simulateFlags(
+  flags: SimulateFlags,
+): Promise<{ result: SimulationResult; devices: readonly ModelDevice[] }> {
+  const { repository, device } = flags;
+  if (repository === undefined) return { result: await simulate(flags), devices: [] };
+  const { url, devices, close } = await startServer({ repository, port: 0, device });
+  try {
+    return { result: await simulate({ ...flags, server: url }), devices };
+  } finally {
+    await close();
+  }
 }
 
 /** Plays the episodes. @throws LORASA_SERVER, LORASA_UNKNOWN_TASK. */
 export async function simulate(
-  options: Omit<SimulateFlags, "json"> & { readonly onStep?: (requests: number) => void },
+  options: SimulationFlags & { readonly onStep?: (requests: number) => void },
 ): Promise<SimulationResult> {
   const { tokenFile, caFile } = options;
   const client = new ServerClient(options.server, {

@@ -32,9 +32,13 @@ test("one point is a line through nothing", () => {
 });
 
 /** Each run takes as long as the test says. */
-function graphOf(ms: (rows: number, run: number) => number): { graph: BoundGraph; sizes: number[] } {
+function graphOf(
+  ms: (rows: number, run: number) => number,
+  device = "cpu",
+): { graph: BoundGraph; sizes: number[] } {
   const sizes: number[] = [];
   const graph = {
+    session: { device },
     leading: (rows: number) => [2, rows],
     bind: ([, rows]: readonly number[]) => {
       let run = 0;
@@ -61,4 +65,14 @@ test("a graph that takes long is timed at no larger size, and few times", () => 
   const model = measureCost(graph, 2, {});
   assert.deepEqual(sizes, [1, 1, 1, 1, 4]);
   assert.ok(model.estimate(8) >= 21);
+});
+
+test("a device's first run, which compiles its kernels, is not what it takes", () => {
+  const { graph } = graphOf((_, run) => (run === 0 ? 40 : 0), "webgpu");
+  assert.ok(measureCost(graph, 2, {}).estimate(2) < 5);
+});
+
+test("a graph that is long at one row is timed at more, where it may take no longer", () => {
+  const { graph } = graphOf(() => 8);
+  assert.ok(measureCost(graph, 1, {}).estimate(4) < 16, "not four times as long");
 });
