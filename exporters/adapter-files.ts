@@ -4,6 +4,14 @@ import { floatTensor, type HostTensor } from "../src/base/tensor.ts";
 import { type Adapter, adapterParameters } from "../src/checkpoint/adapter.ts";
 import { encodeOnnxAdapter } from "../src/checkpoint/onnx-adapter.ts";
 import { encodeAdapter } from "../src/checkpoint/peft.ts";
+import { ADAPTER_DTYPES, type Precision } from "../src/checkpoint/repository.ts";
+import { typedTensor } from "./precision.ts";
+
+export interface AdapterFileOptions {
+  /** Of the model that they are for. */
+  readonly version: number;
+  readonly precision: Precision;
+}
 
 /** The adapter of every agent, in order. */
 export function teamAdapters(team: Team, backboneSha256: string): Adapter[] {
@@ -11,13 +19,15 @@ export function teamAdapters(team: Team, backboneSha256: string): Adapter[] {
 }
 
 /**
- * `adapters/<agent>/` as PEFT has it, and `adapters/<agent>.onnx_adapter`, by path.
- * @param version of the model that they are for.
+ * `adapters/<agent>/` as PEFT has it, and `adapters/<agent>.onnx_adapter`, by path. PEFT's are float32 whatever the
+ * precision: the same that checkpoints hold and training pushes, rounded by who feeds a graph. The others are a graph's
+ * inputs as they are.
+ * @throws LORASA_RANGE for a factor that the precision does not hold.
  */
 export function adapterFiles(
   team: Team,
   adapters: readonly Adapter[],
-  version: number,
+  { version, precision }: AdapterFileOptions,
 ): Map<string, Uint8Array> {
   const files = new Map<string, Uint8Array>();
   const lora = team.sharing.kind === "low-rank" ? team.sharing.lora : undefined;
@@ -28,15 +38,28 @@ export function adapterFiles(
       files.set(`adapters/${name}/${file}`, bytes);
     }
     const versions = { adapterVersion: 1, modelVersion: version };
-    const parameters = singleParameters(team, agent, adapter);
+    const parameters = singleParameters(team, agent, adapter, precision);
     files.set(`adapters/${name}.onnx_adapter`, encodeOnnxAdapter(parameters, versions));
   }
   return files;
 }
 
+/** An adapter as a graph of the precision takes it, see `adapterParameters`. @throws LORASA_RANGE. */
+export function graphAdapter(adapter: Adapter, precision: Precision): Map<string, HostTensor> {
+  const dtype = ADAPTER_DTYPES[precision];
+  return new Map(
+    [...adapterParameters(adapter)].map(([name, tensor]) => [name, typedTensor(tensor, dtype, name)]),
+  );
+}
+
 /** All that the `single` graph needs to be one agent: the factors, scale folded in, and `agent_id` float32 [1, N]. */
-function singleParameters(team: Team, agent: number, adapter: Adapter): Map<string, HostTensor> {
+function singleParameters(
+  team: Team,
+  agent: number,
+  adapter: Adapter,
+  precision: Precision,
+): Map<string, HostTensor> {
   const row = floatTensor([1, team.agents.length]);
   row.data[agent] = 1;
-  return new Map<string, HostTensor>([["agent_id", row], ...adapterParameters(adapter)]);
+  return new Map<string, HostTensor>([["agent_id", row], ...graphAdapter(adapter, precision)]);
 }

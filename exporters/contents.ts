@@ -54,7 +54,7 @@ const MODES = { merged, stacked, factored } as const satisfies Record<
 /**
  * Builds every graph and file of an export.
  * @throws LORASA_CONFIG for a mode that the team's weights do not have or an operator set that is not supported;
- *   LORASA_NAME for a name that cannot be a folder's.
+ *   LORASA_NAME for a name that cannot be a folder's; LORASA_RANGE for a weight that the precision does not hold.
  */
 export function exportContents(team: Team, options: ContentOptions): ExportContents {
   checkNames(team, options.name);
@@ -68,7 +68,7 @@ export function exportContents(team: Team, options: ContentOptions): ExportConte
     mode: options.mode,
     sampled: options.sampled ?? false,
     opset: options.opset ?? DEFAULT_OPSET,
-    precision: "fp32",
+    precision: options.precision ?? "fp32",
     environment: { ...team.environment },
     agents: team.agents.map(({ name, observationSize, actionSize }) => ({
       name,
@@ -147,7 +147,10 @@ function factored(team: Team, options: ContentOptions): ModeContents {
     [graphs.team, bytesOf(teamGraph(team, options))],
     [graphs.rows, bytesOf(rowsGraph(team, options))],
     [graphs.single, bytesOf(singleGraph(team, options))],
-    ...adapterFiles(team, teamAdapters(team, backboneSha256(team)), options.version),
+    ...adapterFiles(team, teamAdapters(team, backboneSha256(team)), {
+      version: options.version,
+      precision: options.precision ?? "fp32",
+    }),
   ]);
   return { files, graphs };
 }

@@ -5,8 +5,9 @@ import type { Team } from "../models/team.ts";
 import { recoverDirectory, replaceDirectory } from "../src/base/directories.ts";
 import { LorasaError } from "../src/base/errors.ts";
 import { writeFileAtomic } from "../src/base/files.ts";
-import type { ModelManifest } from "../src/checkpoint/repository.ts";
-import { MODEL_FILE, readModelManifest } from "../src/checkpoint/repository-files.ts";
+import type { ModelManifest, Precision, Verification } from "../src/checkpoint/repository.ts";
+import { MODEL_FILE, parseModelManifest, readModelManifest } from "../src/checkpoint/repository-files.ts";
+import type { Device } from "../src/runtime/session.ts";
 import {
   type ContentOptions,
   checkNames,
@@ -14,18 +15,22 @@ import {
   type ExportMode,
   exportContents,
 } from "./contents.ts";
-import { verifyExport } from "./verify.ts";
+import { exportPrecision, TOLERANCES } from "./precision.ts";
+import { type VerifyOptions, verifyExport } from "./verify.ts";
 
 export interface ExportOptions extends Omit<ContentOptions, "name" | "version"> {
   /** Folder of all models; made when it does not exist. */
   readonly repository: string;
   /** Default `team`. */
   readonly name?: string;
-  /** Element type of weights and activations (default and only one: `fp32`). */
-  readonly precision?: ModelManifest["precision"];
+  /** Most that an output of fp16 may differ, instead of its {@link TOLERANCES}. */
+  readonly maxDifference?: number;
+  /** What runs the graphs to verify them, see `verifyExport` (default `cpu`). */
+  readonly device?: Device;
 }
 
-export interface ExportResult {
+/** What was written, and what its verification found. */
+export interface ExportResult extends Verification {
   readonly mode: ExportMode;
   /** The model's folder. */
   readonly directory: string;
@@ -34,52 +39,65 @@ export interface ExportResult {
   readonly files: readonly string[];
   /** Of all files together. */
   readonly bytes: number;
-  /** See `verifyExport`. */
-  readonly maxAbsDiff: number;
+  readonly precision: Precision;
 }
 
 /**
  * Writes `<repository>/<name>`, replacing a model of that name by its next version.
  * @throws LORASA_CONFIG for a mode, operator set or precision that this team cannot have; LORASA_NAME for a name that
- *   cannot be a folder's; LORASA_VERIFY when a graph disagrees with the network; LORASA_EXISTS when the folder is
- *   something else; LORASA_DISK. Whatever is thrown, what was there stays.
+ *   cannot be a folder's; LORASA_RANGE for a weight that the precision does not hold; LORASA_VERIFY when a graph
+ *   disagrees with the network; LORASA_DEVICE when the device cannot run it; LORASA_EXISTS when the folder is something
+ *   else; LORASA_DISK. Whatever is thrown, what was there stays.
  */
 export function exportTeam(
   team: Team,
-  { repository, name = "team", ...options }: ExportOptions,
+  { repository, name = "team", maxDifference, device = "cpu", ...options }: ExportOptions,
 ): ExportResult {
-  checkPrecision(options.precision ?? "fp32");
+  const precision = exportPrecision(options.precision ?? "fp32");
+  checkMaxDifference(maxDifference, precision);
   checkNames(team, name);
   const directory = join(repository, name);
   const contents = exportContents(team, { ...options, name, version: nextVersion(directory) });
-  return replaceModel(team, directory, contents);
+  const tolerance = maxDifference === undefined ? {} : { tolerance: maxDifference };
+  return replaceModel(team, directory, contents, { device, ...tolerance });
 }
 
-/** Writes contents beside the model's folder, verifies what was written, then replaces the folder. */
+/**
+ * Writes contents beside the model's folder, verifies what was written, then replaces the folder. The manifest says what
+ * verification found.
+ */
 export function replaceModel(
   team: Team,
   directory: string,
   { manifest, files }: ExportContents,
+  options: VerifyOptions = {},
 ): ExportResult {
-  const all = new Map(files);
-  all.set(MODEL_FILE, Buffer.from(`${JSON.stringify(manifest, null, 2)}\n`));
-  let maxAbsDiff = Number.NaN;
+  let verified = manifest;
   replaceDirectory(
     directory,
     (temporary) => {
-      for (const [path, bytes] of all) writeFile(join(temporary, path), bytes);
-      maxAbsDiff = verifyExport(team, temporary, readModelManifest(temporary));
+      for (const [path, bytes] of files) writeFile(join(temporary, path), bytes);
+      const verification = verifyExport(team, temporary, manifest, options);
+      verified = parseModelManifest({ ...manifest, verification }, `manifest of ${manifest.name}`);
+      writeFile(join(temporary, MODEL_FILE), manifestBytes(verified));
     },
     { marker: MODEL_FILE },
   );
+  const all = new Map(files).set(MODEL_FILE, manifestBytes(verified));
+  const { mode, version, precision, verification } = verified;
   return {
-    mode: manifest.mode,
+    mode,
     directory,
-    version: manifest.version,
+    version,
+    precision,
     files: [...all.keys()].sort(),
     bytes: [...all.values()].reduce((sum, bytes) => sum + bytes.length, 0),
-    maxAbsDiff,
+    ...verification!,
   };
+}
+
+function manifestBytes(manifest: ModelManifest): Uint8Array {
+  return Buffer.from(`${JSON.stringify(manifest, null, 2)}\n`);
 }
 
 /** One more than the version that is there; 1 where none is, or none that can be read. */
@@ -95,13 +113,12 @@ function nextVersion(directory: string): number {
   }
 }
 
-function checkPrecision(precision: string): void {
-  if (precision === "fp32") return;
+function checkMaxDifference(maxDifference: number | undefined, precision: Precision): void {
+  if (maxDifference === undefined || (precision !== "fp32" && maxDifference > 0)) return;
   throw new LorasaError("LORASA_CONFIG", {
-    asked: "export, precision",
-    expected: "fp32",
-    received: precision,
-    mend: "half precision is not written: leave --precision out",
+    asked: "export, largest difference",
+    expected: precision === "fp32" ? `none: fp32 is held to ${TOLERANCES.fp32}` : "a number above 0",
+    received: `${maxDifference}`,
   });
 }
 

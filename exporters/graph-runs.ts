@@ -6,13 +6,13 @@
  */
 import type { Team } from "../models/team.ts";
 import { parseJson } from "../src/base/files.ts";
-import { elementCount, type FloatTensor, floatTensor, type HostTensor } from "../src/base/tensor.ts";
-import { adapterParameters, checkAdapter } from "../src/checkpoint/adapter.ts";
+import { DTYPES, elementCount, floatTensor, type HostTensor } from "../src/base/tensor.ts";
+import { checkAdapter } from "../src/checkpoint/adapter.ts";
 import { decodeOnnxAdapter } from "../src/checkpoint/onnx-adapter.ts";
 import { CONFIG_FILE, parseAdapter, TENSORS_FILE } from "../src/checkpoint/peft.ts";
 import type { ModelManifest } from "../src/checkpoint/repository.ts";
-import { createRuntime } from "../src/runtime/onnxruntime.ts";
-import type { Session } from "../src/runtime/session.ts";
+import type { Runtime, Session } from "../src/runtime/session.ts";
+import { graphAdapter } from "./adapter-files.ts";
 import { type Matrix, resetRows, type StepInputs } from "./verification-inputs.ts";
 
 /** Bytes of an exported file by its path in the model's folder. */
@@ -68,9 +68,8 @@ export function openGraphRuns(
   team: Team,
   manifest: ModelManifest,
   envs: number,
-  read: ReadExported,
+  { read, runtime }: { readonly read: ReadExported; readonly runtime: Runtime },
 ): { readonly runs: readonly GraphRun[]; dispose(): void } {
-  const runtime = createRuntime();
   const sessions = new Map<string, Session>();
   const dispose = (): void => {
     for (const session of sessions.values()) session.dispose();
@@ -153,10 +152,11 @@ function rowIndices(rows: readonly number[], envs: number, agents: number): Reco
   return { agent: tensor(agent), slot: tensor(agent.map((index) => agents - 1 - index)) };
 }
 
-function readPeft(agent: string, manifest: ModelManifest, read: ReadExported): Map<string, FloatTensor> {
+function readPeft(agent: string, manifest: ModelManifest, read: ReadExported): Map<string, HostTensor> {
   const config = parseJson(read(`adapters/${agent}/${CONFIG_FILE}`), CONFIG_FILE);
   const parsed = parseAdapter(config, read(`adapters/${agent}/${TENSORS_FILE}`), `adapter ${agent}`);
-  return adapterParameters(checkAdapter(parsed, manifest.adapterLayers, manifest.backboneSha256));
+  const checked = checkAdapter(parsed, manifest.adapterLayers, manifest.backboneSha256);
+  return graphAdapter(checked, manifest.precision);
 }
 
 function readOnnxAdapter(agent: string, read: ReadExported): Map<string, HostTensor> {
@@ -164,15 +164,17 @@ function readOnnxAdapter(agent: string, read: ReadExported): Map<string, HostTen
 }
 
 /** The same tensors of several adapters along a new leading axis. */
-function stack(adapters: readonly ReadonlyMap<string, FloatTensor>[]): Record<string, FloatTensor> {
+function stack(adapters: readonly ReadonlyMap<string, HostTensor>[]): Record<string, HostTensor> {
   const [first] = adapters;
   if (!first) return {};
   return Object.fromEntries(
-    [...first].map(([name, { dims }]) => {
-      const data = new Float32Array(adapters.length * elementCount(dims));
-      for (const [slot, adapter] of adapters.entries())
-        data.set(adapter.get(name)!.data, slot * elementCount(dims));
-      return [name, floatTensor([adapters.length, ...dims], data)];
+    [...first].map(([name, { dtype, dims }]) => {
+      const data = new DTYPES[dtype].array(adapters.length * elementCount(dims));
+      for (const [slot, adapter] of adapters.entries()) {
+        // An adapter's tensors are all of one type, and numbers.
+        data.set(adapter.get(name)!.data as never, slot * elementCount(dims));
+      }
+      return [name, { dtype, dims: [adapters.length, ...dims], data }];
     }),
   );
 }

@@ -16,12 +16,14 @@ import { agentId, rowId, teamId } from "../models/observation.ts";
 import { adapterLayers, type Team } from "../models/team.ts";
 import { LorasaError } from "../src/base/errors.ts";
 import { floatTensor } from "../src/base/tensor.ts";
+import { ADAPTER_DTYPES, type Precision } from "../src/checkpoint/repository.ts";
 import { GraphBuilder } from "../src/graph/builder.ts";
 import { finishGraph } from "../src/graph/finish.ts";
 import type { Value } from "../src/graph/value.ts";
 import type { Dim, OnnxModel } from "../src/onnx/model.ts";
 import { graphMetadata } from "./metadata.ts";
 import { type PolicyInputs, policyInputs, policyOutputs, type RowSizes } from "./policy-graph.ts";
+import { typedBinding } from "./precision.ts";
 import { agentSource, mergedWeights, stackedSource, type Weights } from "./weights.ts";
 
 /** Operator sets that an export can be written for: 15 is what game engines read, 17 has LayerNormalization. */
@@ -31,6 +33,8 @@ export const DEFAULT_OPSET = 15;
 export interface GraphOptions {
   /** One of {@link OPSETS} (default 15). */
   readonly opset?: number;
+  /** Type of linear maps and of adapter inputs, see `precision.ts` (default `fp32`). */
+  readonly precision?: Precision;
   /** Whether the graph takes `noise` and gives `log_prob` and `log_std` (default: the action is the mode). */
   readonly sampled?: boolean;
 }
@@ -42,7 +46,8 @@ const SLOTS = "slots";
 
 /**
  * An ordinary network of one agent: its own observation and action lengths, no adapters.
- * @throws LORASA_CONFIG for an operator set that is not supported.
+ * @throws LORASA_CONFIG for an operator set that is not supported; LORASA_RANGE for a weight that the precision does
+ *   not hold. So do the others.
  */
 export function mergedGraph(
   team: Team,
@@ -51,16 +56,16 @@ export function mergedGraph(
   weights: Weights = mergedWeights(team),
 ): OnnxModel {
   const own = team.agents[agent]!;
-  const { sampled = false } = options;
+  const { sampled = false, precision = "fp32" } = options;
   const g = builder(options);
   const sizes = { leading: [BATCH], observation: own.observationSize, action: own.actionSize };
   const inputs = policyInputs(g, team.actor, sizes, sampled);
   policyOutputs(g, team.actor, inputs, {
-    binding: sharedBinding(agentSource(weights, agent)),
+    binding: typedBinding(team, precision, (dtype) => sharedBinding(agentSource(weights, agent, dtype))),
     id: agentId(g, team.actor.encoder, agent),
     own: undefined,
   });
-  return finishGraph(g, "merged", graphMetadata(team, "merged", sampled, agent));
+  return finishGraph(g, "merged", graphMetadata(team, "merged", options, agent));
 }
 
 /** All merged agents in one graph: rows [N, E, …], padded to the longest agent. */
@@ -69,12 +74,14 @@ export function stackedGraph(
   options: GraphOptions = {},
   weights: Weights = mergedWeights(team),
 ): OnnxModel {
-  const { sampled = false } = options;
+  const { sampled = false, precision = "fp32" } = options;
   const g = builder(options);
   const shared = team.sharing.kind === "shared";
-  const binding = shared ? sharedBinding(agentSource(weights, 0)) : individualBinding(stackedSource(weights));
+  const binding = typedBinding(team, precision, (dtype) =>
+    shared ? sharedBinding(agentSource(weights, 0, dtype)) : individualBinding(stackedSource(weights, dtype)),
+  );
   addTeam(g, team, teamInputs(g, team, sampled), binding);
-  return finishGraph(g, "stacked", graphMetadata(team, "stacked", sampled));
+  return finishGraph(g, "stacked", graphMetadata(team, "stacked", options));
 }
 
 /**
@@ -85,8 +92,8 @@ export function teamGraph(team: Team, options: GraphOptions = {}): OnnxModel {
   const { sampled = false } = options;
   const g = builder(options);
   const inputs = teamInputs(g, team, sampled);
-  addTeam(g, team, inputs, factoredBinding(g, team, "agents"));
-  return finishGraph(g, "team", graphMetadata(team, "team", sampled));
+  addTeam(g, team, inputs, factoredBinding(g, team, options, { layout: "agents" }));
+  return finishGraph(g, "team", graphMetadata(team, "team", options));
 }
 
 /**
@@ -102,11 +109,11 @@ export function rowsGraph(team: Team, options: GraphOptions = {}): OnnxModel {
   const slot = g.input("slot", "int64", [BATCH]);
   const own = ownActions(g, team);
   policyOutputs(g, team.actor, inputs, {
-    binding: factoredBinding(g, team, "slots", slot),
+    binding: factoredBinding(g, team, options, { layout: "slots", slot }),
     id: rowId(g, team.actor.encoder, agent),
     own: own && g.gather(own, agent),
   });
-  return finishGraph(g, "rows", graphMetadata(team, "rows", sampled));
+  return finishGraph(g, "rows", graphMetadata(team, "rows", options));
 }
 
 /**
@@ -122,11 +129,11 @@ export function singleGraph(team: Team, options: GraphOptions = {}): OnnxModel {
   const row = g.input("agent_id", "float32", [1, encoder.agents]);
   const own = ownActions(g, team);
   policyOutputs(g, team.actor, inputs, {
-    binding: factoredBinding(g, team, "one"),
+    binding: factoredBinding(g, team, options, { layout: "one" }),
     id: encoder.agentId ? g.concat([g.constant("front", floatTensor([1, encoder.size])), row], 1) : undefined,
     own: own && g.matMul(row, own),
   });
-  return finishGraph(g, "single", graphMetadata(team, "single", sampled));
+  return finishGraph(g, "single", graphMetadata(team, "single", options));
 }
 
 function builder({ opset = DEFAULT_OPSET }: GraphOptions): GraphBuilder {
@@ -160,20 +167,23 @@ function addTeam(g: GraphBuilder, team: Team, inputs: PolicyInputs, binding: Wei
 function factoredBinding(
   g: GraphBuilder,
   team: Team,
-  layout: AdapterSource["layout"],
-  slot?: Value,
+  { precision = "fp32" }: GraphOptions,
+  rows: Pick<AdapterSource, "layout" | "slot">,
 ): WeightBinding {
   requireAdapters(team);
-  const leading = { agents: [team.agents.length], slots: [SLOTS], one: [] }[layout];
+  const leading = { agents: [team.agents.length], slots: [SLOTS], one: [] }[rows.layout];
+  const dtype = ADAPTER_DTYPES[precision];
   const inputs = new Map<string, AdapterFactors>();
   for (const layer of adapterLayers(team)) {
-    const loraA = g.input(`${layer.name}.lora_A.weight`, "float32", [...leading, layer.in, layer.rank]);
-    const loraB = g.input(`${layer.name}.lora_B.weight`, "float32", [...leading, layer.rank, layer.out]);
+    const loraA = g.input(`${layer.name}.lora_A.weight`, dtype, [...leading, layer.in, layer.rank]);
+    const loraB = g.input(`${layer.name}.lora_B.weight`, dtype, [...leading, layer.rank, layer.out]);
     inputs.set(layer.name, { loraA, loraB });
   }
-  const backbone = agentSource({ layout: team.parameters.backbone, flat: team.backbone }, 0);
+  const backbone = { layout: team.parameters.backbone, flat: team.backbone };
   const factors: AdapterSource["factors"] = (_, layer) => inputs.get(layer.name);
-  return lowRankBinding(backbone, { layout, scale: 1, factors, ...(slot && { slot }) });
+  return typedBinding(team, precision, (type) =>
+    lowRankBinding(agentSource(backbone, 0, type), { ...rows, scale: 1, factors }),
+  );
 }
 
 /** @throws LORASA_CONFIG. */

@@ -1,6 +1,7 @@
 /** What an exported graph says about itself in `metadata_props`: text pairs under `lorasa.`. */
 import { fileTensors, type Team } from "../models/team.ts";
 import { backboneIdentity } from "../src/checkpoint/checkpoint.ts";
+import type { Precision } from "../src/checkpoint/repository.ts";
 
 export type GraphRole = "merged" | "stacked" | "team" | "rows" | "single";
 
@@ -15,7 +16,7 @@ export function backboneSha256(team: Team): string {
 export function graphMetadata(
   team: Team,
   role: GraphRole,
-  sampled: boolean,
+  { sampled = false, precision = "fp32" }: { readonly sampled?: boolean; readonly precision?: Precision },
   agent?: number,
 ): Record<string, string> {
   const { encoder, head } = team.actor;
@@ -30,6 +31,7 @@ export function graphMetadata(
     "lorasa.graph": role,
     "lorasa.mode": role === "merged" || role === "stacked" ? role : "factored",
     "lorasa.sampled": `${sampled}`,
+    "lorasa.precision": precision,
     "lorasa.environment": team.environment.name,
     "lorasa.step_seconds": `${team.environment.stepSeconds}`,
     "lorasa.agents": JSON.stringify(team.agents.map(({ name }) => name)),

@@ -2,7 +2,7 @@
  * The team's policy as training runs it: one graph of the training operator set whose weights are inputs, laid out as
  * they are trained. Exports are compared with it; nothing of an exported file is read here.
  */
-import { logProb, sample, toAction } from "../models/distributions.ts";
+import { asFloat, logProb, sample, toAction } from "../models/distributions.ts";
 import { actor, hiddenSize } from "../models/networks.ts";
 import { encodeTeam, trainingBinding } from "../models/policy.ts";
 import type { Team } from "../models/team.ts";
@@ -16,9 +16,6 @@ import { createRuntime } from "../src/runtime/onnxruntime.ts";
 import type { Session } from "../src/runtime/session.ts";
 import { type Matrix, resetRows, type StepInputs } from "./verification-inputs.ts";
 
-/** Most that an output may differ, in units of the step's scale. */
-export const VERIFY_TOLERANCE = 1e-5;
-
 /** What the policy answers, by the exported graph's names. */
 export interface ExpectedStep {
   readonly outputs: Readonly<Record<string, Matrix>>;
@@ -29,6 +26,8 @@ export interface ExpectedStep {
   readonly scale: number;
   /** What float32 may move each row's `log_prob` by, whichever way the same formula is run; 0 for categorical heads. */
   readonly logProbRounding: Float32Array;
+  /** How far each row's `log_prob` moves beside a draw before squashing that moves by 1; 0 where nothing squashes. */
+  readonly logProbSlope: Float32Array;
 }
 
 /** Owns its session and the state of the rows between steps. */
@@ -87,7 +86,7 @@ function referenceGraph(team: Team, envs: number, sampled: boolean): OnnxModel {
     : trainingBinding(g, parameters, sharing, backbone);
   const { output, hidden } = actor(g, binding, encodeTeam(g, observations, config), config, recurrent, mask);
   const drawn = sample(g, output, noise);
-  g.output("action", g.cast(toAction(g, drawn, config.head), "float32"));
+  g.output("action", asFloat(g, toAction(g, drawn, config.head), config.head));
   if (hidden) g.output("hidden_out", hidden);
   if (output.kind === "categorical") g.output("logits", output.logits);
   else {
@@ -119,23 +118,30 @@ function expected(
   };
   const outputs: Record<string, Matrix> = { action: matrix("action") };
   if ("hidden_out" in results) outputs["hidden_out"] = matrix("hidden_out");
-  const logProbRounding = new Float32Array(count);
+  const zeros = new Float32Array(count);
+  const exact = { logProbRounding: zeros, logProbSlope: zeros };
   if ("logits" in results) {
     const logits = matrix("logits");
     outputs["logits"] = logits;
     if (noise) outputs["log_prob"] = matrix("log_prob");
-    return { outputs, scale: stepScale(logits, 1), logProbRounding };
+    return { outputs, scale: stepScale(logits, 1), ...exact };
   }
   const mean = matrix("mean");
   outputs["mean"] = mean;
   const { head } = team.actor;
   const scale = stepScale(mean, head.kind === "categorical" ? 1 : (head.high - head.low) / 2);
-  if (!noise) return { outputs, scale, logProbRounding };
+  if (!noise) return { outputs, scale, ...exact };
   const std = repeated(floats(results["std"]!), team, envs);
   outputs["log_std"] = { data: std.data.map(Math.log), width: std.width };
   outputs["log_prob"] = { data: ownSums(matrix("log_prob"), team, envs), width: 1 };
-  const each = roundings(matrix("drawn"), std, noise, head.kind === "squashed-gaussian");
-  return { outputs, scale, logProbRounding: ownSums(each, team, envs) };
+  const squashed = head.kind === "squashed-gaussian";
+  const drawn = matrix("drawn");
+  return {
+    outputs,
+    scale,
+    logProbRounding: ownSums(roundings(drawn, std, noise, squashed), team, envs),
+    logProbSlope: squashed ? ownSums(slopes(drawn), team, envs) : zeros,
+  };
 }
 
 function stepScale({ data }: Matrix, factor: number): number {
@@ -166,16 +172,19 @@ function repeated(vector: Float32Array, team: Team, envs: number): Matrix {
 /**
  * Float32's share in a dimension's log-probability. (u − mean)/std loses the bits in which u and mean agree, and
  * 1 − tanh² u + ε those of a saturated tanh, of which a runtime gives 3e-7 wrong: that becomes 2⁻²⁰/(1 − tanh² u + ε).
- * A difference of u that is allowed counts 2·tanh u times in the logarithm.
  */
 function roundings(drawn: Matrix, std: Matrix, noise: Matrix, squashed: boolean): Matrix {
   const data = drawn.data.map((u, k) => {
     const deviate = Math.abs(noise.data[k]!);
     const normal = deviate * (Math.abs(u) / std.data[k]! + deviate) * 2 ** -21;
-    const tanh = Math.abs(Math.tanh(u));
-    return squashed ? normal + 2 ** -20 / (1 - tanh ** 2 + 2 ** -23) + 2 * tanh * VERIFY_TOLERANCE : normal;
+    return squashed ? normal + 2 ** -20 / (1 - Math.tanh(u) ** 2 + 2 ** -23) : normal;
   });
   return { data, width: drawn.width };
+}
+
+/** d ln(1 − tanh² u) / du = −2·tanh u, without its sign. */
+function slopes({ data, width }: Matrix): Matrix {
+  return { data: data.map((u) => 2 * Math.abs(Math.tanh(u))), width };
 }
 
 function floats(tensor: HostTensor): Float32Array {

@@ -3,6 +3,7 @@ import { adaptedLayer } from "../models/bindings.ts";
 import { constantSource, ParameterLayout, type ParameterSource } from "../models/parameters.ts";
 import { agentAdapter, type Team, type TeamAdapterLayer } from "../models/team.ts";
 import { elementCount, type FloatTensor, floatTensor } from "../src/base/tensor.ts";
+import { typedTensor, type WeightType } from "./precision.ts";
 
 /** Flat weights in the backbone's layout: a row for each agent, or one row where all agents share it. */
 export interface Weights {
@@ -31,14 +32,22 @@ export function mergedWeights(team: Team): Weights {
   return { layout, flat };
 }
 
-/** Constants of one agent; a parameter asked for in a smaller shape is cut to its first rows and columns. */
-export function agentSource({ layout, flat }: Weights, agent: number): ParameterSource {
+/**
+ * Constants of one agent in a type; a parameter asked for in a smaller shape is cut to its first rows and columns.
+ * @throws LORASA_RANGE while the graph is built, naming the parameter that float16 does not hold.
+ */
+export function agentSource({ layout, flat }: Weights, agent: number, dtype: WeightType): ParameterSource {
   const owner = layout.owners === 1 ? 0 : agent;
-  return constantSource((spec) => cut(layout.view(flat, spec.name, owner), spec.shape));
+  return constantSource(({ name, shape }) =>
+    typedTensor(cut(layout.view(flat, name, owner), shape), dtype, name),
+  );
 }
 
-/** Constants of all agents stacked `[N, ...shape]`, or `[1, ...shape]` where no agent differs from another. */
-export function stackedSource({ layout, flat }: Weights): ParameterSource {
+/**
+ * Constants of all agents stacked `[N, ...shape]`, or `[1, ...shape]` where no agent differs from another.
+ * @throws as {@link agentSource}.
+ */
+export function stackedSource({ layout, flat }: Weights, dtype: WeightType): ParameterSource {
   return constantSource(({ name, shape }) => {
     const size = elementCount(shape);
     const data = new Float32Array(layout.owners * size);
@@ -46,9 +55,10 @@ export function stackedSource({ layout, flat }: Weights): ParameterSource {
       data.set(layout.view(flat, name, owner).data, owner * size);
     }
     const same = data.every((value, k) => value === data[k % size]);
-    return same
+    const tensor = same
       ? floatTensor([1, ...shape], data.slice(0, size))
       : floatTensor([layout.owners, ...shape], data);
+    return typedTensor(tensor, dtype, name);
   });
 }
 

@@ -4,6 +4,7 @@
  *
  * Letters: N agents, R rows of an agent, B tagged rows, S adapter slots, r rank.
  */
+import type { DType } from "../src/base/tensor.ts";
 import type { GraphBuilder } from "../src/graph/builder.ts";
 import type { Value } from "../src/graph/value.ts";
 import type { Initializer, ParameterSource } from "./parameters.ts";
@@ -52,7 +53,10 @@ export function individualBinding(source: ParameterSource): WeightBinding {
   };
 }
 
-/** The low-rank factors of one layer in a graph, and how agents or slots are laid out in them. */
+/**
+ * The low-rank factors of one layer in a graph, and how agents or slots are laid out in them. Those of another type than
+ * what they are multiplied with are cast to it, of slots only the ones that rows picked.
+ */
 export interface AdapterFactors {
   /** `[N, in, r]`, `[S, in, r]` or `[in, r]`. */
   readonly loraA: Value;
@@ -194,19 +198,20 @@ function applyFactors(
   g: GraphBuilder,
   x: Value,
   { loraA, loraB }: AdapterFactors,
-  { layout, slot }: AdapterSource,
+  adapters: AdapterSource,
 ): Value {
-  if (layout !== "slots") return g.matMul(g.matMul(x, loraA), loraB);
-  const row = g.unsqueeze(x, [1]);
-  return g.squeeze(g.matMul(g.matMul(row, g.gather(loraA, slot!)), g.gather(loraB, slot!)), [1]);
+  const [a, b] = [loraA, loraB].map((factor) => picked(g, factor, adapters, x.dtype)) as [Value, Value];
+  if (adapters.layout !== "slots") return g.matMul(g.matMul(x, a), b);
+  return g.squeeze(g.matMul(g.matMul(g.unsqueeze(x, [1]), a), b), [1]);
 }
 
-/** `[N, 1, size]`, `[B, size]` or `[1, size]`. */
-function vectorDifference(
-  g: GraphBuilder,
-  { loraA, loraB }: AdapterFactors,
-  { layout, slot }: AdapterSource,
-): Value {
-  if (layout !== "slots") return g.matMul(loraA, loraB);
-  return g.squeeze(g.matMul(g.gather(loraA, slot!), g.gather(loraB, slot!)), [1]);
+/** `[N, 1, size]`, `[B, size]` or `[1, size]`, float32 as the vector is. */
+function vectorDifference(g: GraphBuilder, { loraA, loraB }: AdapterFactors, adapters: AdapterSource): Value {
+  const [a, b] = [loraA, loraB].map((factor) => picked(g, factor, adapters, "float32")) as [Value, Value];
+  return adapters.layout === "slots" ? g.squeeze(g.matMul(a, b), [1]) : g.matMul(a, b);
+}
+
+/** A factor as it is, or the slot of each row, `[B, …]`. */
+function picked(g: GraphBuilder, factor: Value, { layout, slot }: AdapterSource, dtype: DType): Value {
+  return g.cast(layout === "slots" ? g.gather(factor, slot!) : factor, dtype);
 }

@@ -80,6 +80,14 @@ export function toAction(g: GraphBuilder, drawn: Value, config: HeadConfig): Val
 }
 
 /**
+ * Draws or actions as float32, as rollouts keep them and simulators take them: a choice becomes its number. Looked up
+ * rather than cast, since WebGPU casts no int64.
+ */
+export function asFloat(g: GraphBuilder, drawn: Value, config: HeadConfig): Value {
+  return config.kind === "categorical" ? g.gather(choices(g, config.size), drawn) : drawn;
+}
+
+/**
  * Log-probability of stored draws.
  *
  * Gaussian: −(u − mean)²/(2 std²) − ln std − ½ ln 2π. Squashed: that less ln(1 − tanh² u + ε), ε = 2⁻²³.
@@ -120,14 +128,17 @@ function logJacobian(g: GraphBuilder, drawn: Value): Value {
   return g.log(g.add(g.max(g.sub(1, g.square(g.tanh(drawn))), 0), SQUASH_EPSILON));
 }
 
+/** @param index int64 from {@link sample}, or float32 as it is stored; [..., 1]. */
 function oneHot(g: GraphBuilder, index: Value, like: Value): Value {
   const count = fixedSize(like.shape.at(-1), "one-hot");
-  const range = g.constant(
-    "choices",
-    floatTensor(
-      [count],
-      Float32Array.from({ length: count }, (_, k) => k),
-    ),
-  );
-  return g.cast(g.equal(g.cast(index, "float32"), range), "float32");
+  if (index.dtype === "float32") return g.cast(g.equal(index, choices(g, count)), "float32");
+  const identity = Float32Array.from({ length: count * count }, (_, k) => (k % (count + 1) === 0 ? 1 : 0));
+  const rows = g.gather(g.constant("one_hot", floatTensor([count, count], identity)), index);
+  return g.reshape(rows, like.shape);
+}
+
+/** float32 [K]: 0 … K−1. */
+function choices(g: GraphBuilder, count: number): Value {
+  const numbers = Float32Array.from({ length: count }, (_, k) => k);
+  return g.constant("choices", floatTensor([count], numbers));
 }

@@ -6,7 +6,7 @@
  */
 
 import { LorasaError } from "../src/base/errors.ts";
-import type { FloatTensor } from "../src/base/tensor.ts";
+import type { FloatTensor, HostTensor } from "../src/base/tensor.ts";
 import { elementCount, floatTensor } from "../src/base/tensor.ts";
 import { GraphBuilder } from "../src/graph/builder.ts";
 import type { Value } from "../src/graph/value.ts";
@@ -108,7 +108,7 @@ export class ParameterLayout {
 }
 
 /** A source of constants: what exports are made of. Agents' tensors are stacked along a leading axis. */
-export function constantSource(tensor: (spec: ParameterSpec) => FloatTensor): ParameterSource {
+export function constantSource(tensor: (spec: ParameterSpec) => HostTensor): ParameterSource {
   const made = new Map<string, Value>();
   return {
     get(g, spec) {

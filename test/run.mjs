@@ -1,11 +1,11 @@
 /**
- * `npm test`: every `*.test.ts` under test/, except the suites that need more than Node (`test/interop`)
- * or more than minutes (`test/long`). Arguments are file-name fragments: `npm test -- graph autodiff`.
+ * `npm test`: every `*.test.ts` under test/, except the suites that need more than Node (`interop`, `webgpu`)
+ * or more than minutes (`long`). Arguments are file-name fragments: `npm test -- graph autodiff`.
  */
 import { spawnSync } from "node:child_process";
 import { readdirSync } from "node:fs";
 
-const OUTSIDE = /^(interop|long|bench)[/\\]/;
+const OUTSIDE = /^(interop|webgpu|long|bench)[/\\]/;
 const wanted = process.argv.slice(2);
 const files = readdirSync("test", { recursive: true })
   .filter((file) => file.endsWith(".test.ts") && !OUTSIDE.test(file))

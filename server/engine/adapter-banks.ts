@@ -6,12 +6,12 @@
  * hold every adapter that is in memory, which is then uploaded once. In the host's memory a put is a short copy: a
  * few slots do. A run on CUDA copies what it is given: it is given what the batch needs.
  */
-import type { ModelManifest } from "../../src/checkpoint/repository.ts";
+import { ADAPTER_DTYPES, type ModelManifest } from "../../src/checkpoint/repository.ts";
 import { createRuntime } from "../../src/runtime/onnxruntime.ts";
 import type { Runtime } from "../../src/runtime/session.ts";
-import { createSlots } from "../../src/runtime/slots.ts";
+import { createSlots, type SlotForm } from "../../src/runtime/slots.ts";
 import { AdapterBank } from "./adapter-bank.ts";
-import { type AdapterLayout, adapterLayout } from "./resident-adapter.ts";
+import { adapterLayout } from "./resident-adapter.ts";
 
 /** Adapters that lie ready for the gathering graph; more come in for a batch that needs more. */
 const READY_SLOTS = 64;
@@ -26,14 +26,15 @@ export class AdapterBanks {
   /** Slot n holds the adapter of agent n. */
   readonly team: AdapterBank;
   readonly rows: AdapterBank;
-  readonly #layout: AdapterLayout;
+  readonly #form: SlotForm;
   readonly #agents: readonly string[];
 
   /** @throws LORASA_DEVICE when the device's memory has no room. */
-  constructor({ adapterLayers, agents }: ModelManifest, { runtime, residentAdapters }: BankPlace) {
-    this.#layout = adapterLayout(adapterLayers);
+  constructor({ adapterLayers, agents, precision }: ModelManifest, place: BankPlace) {
+    const { runtime, residentAdapters } = place;
+    this.#form = { parts: adapterLayout(adapterLayers).parts, dtype: ADAPTER_DTYPES[precision] };
     this.#agents = agents.map(({ name }) => name);
-    const slots = (count: number) => createSlots(runtime, this.#layout.parts, count);
+    const slots = (count: number) => createSlots(runtime, this.#form, count);
     const own = this.#agents;
     if (runtime.device === "webgpu") {
       const limit = own.length + Math.max(residentAdapters, READY_SLOTS);
@@ -52,7 +53,7 @@ export class AdapterBanks {
 
   /** Banks of their own in the host's memory, for a run that others do not wait for. */
   apart(): { readonly team: AdapterBank; readonly rows: AdapterBank } {
-    const slots = (count: number) => createSlots(createRuntime(), this.#layout.parts, count);
+    const slots = (count: number) => createSlots(createRuntime(), this.#form, count);
     return {
       team: new AdapterBank(slots(this.#agents.length), { own: this.#agents }),
       rows: new AdapterBank(slots(1), { own: [], packed: true }),

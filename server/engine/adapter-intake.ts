@@ -4,7 +4,8 @@ import { sha256 } from "../../src/base/files.ts";
 import { firstNonFinite } from "../../src/base/tensor.ts";
 import { adapterParameters, checkAdapter } from "../../src/checkpoint/adapter.ts";
 import { CONFIG_FILE, parseAdapter } from "../../src/checkpoint/peft.ts";
-import type { AdapterLayer } from "../../src/checkpoint/repository.ts";
+import type { AdapterLayer, Precision } from "../../src/checkpoint/repository.ts";
+import type { SlotValues } from "../../src/runtime/slots.ts";
 import { type AdapterLayout, adapterValues } from "./resident-adapter.ts";
 
 /** An adapter's two files as they arrived: nothing of them is trusted. */
@@ -20,20 +21,23 @@ export interface AdapterFit {
   readonly layers: readonly AdapterLayer[];
   readonly layout: AdapterLayout;
   readonly backboneSha256: string;
+  /** Of the model: its graphs take adapters in the type that belongs to it. */
+  readonly precision: Precision;
 }
 
 /** An adapter that fits. */
 export interface CheckedAdapter {
-  readonly values: Float32Array;
+  readonly values: SlotValues;
   readonly sha256: string;
 }
 
-/** @throws LORASA_ADAPTER, LORASA_FILE, LORASA_DTYPE or LORASA_NOT_FINITE. */
+/** @throws LORASA_ADAPTER, LORASA_FILE, LORASA_DTYPE, LORASA_NOT_FINITE, or LORASA_RANGE for what float16 cannot hold. */
 export function checkAdapterFiles(name: string, files: AdapterFiles, fit: AdapterFit): CheckedAdapter {
   const parsed = parseAdapter(parseConfig(name, files.config), files.tensors, `adapter ${name}`);
   const parameters = adapterParameters(checkAdapter(parsed, fit.layers, fit.backboneSha256));
   for (const [input, { data }] of parameters) checkFinite(`adapter ${name}, ${input}`, data);
-  return { values: adapterValues(fit.layout, parameters), sha256: sha256(files.tensors) };
+  const values = adapterValues(fit.layout, parameters, fit.precision, `adapter ${name}`);
+  return { values, sha256: sha256(files.tensors) };
 }
 
 function parseConfig(name: string, text: string): unknown {

@@ -6,9 +6,16 @@
  * requests begin with by one assignment; requests that began keep the object that they hold. At most
  * `residentLimit` are kept in memory, the least recently used goes first and is read again when it is asked for.
  */
+
 import { join } from "node:path";
 import { LorasaError, suggestion } from "../../src/base/errors.ts";
-import { type AdapterLayer, type ModelManifest, NAME_PATTERN } from "../../src/checkpoint/repository.ts";
+import { DTYPES } from "../../src/base/tensor.ts";
+import {
+  ADAPTER_DTYPES,
+  type AdapterLayer,
+  type ModelManifest,
+  NAME_PATTERN,
+} from "../../src/checkpoint/repository.ts";
 import { busy, changing, gone, loadedAlready, wrongChecksum } from "./adapter-errors.ts";
 import { adapterFolders, backboneOf, readAdapterFolder } from "./adapter-folder.ts";
 import { type AdapterFit, type CheckedAdapter, checkAdapterFiles } from "./adapter-intake.ts";
@@ -67,7 +74,7 @@ export class AdapterRegistry implements Adapters {
 
   /** Bytes of an adapter's numbers. */
   get adapterBytes(): number {
-    return this.#fit.layout.length * Float32Array.BYTES_PER_ELEMENT;
+    return this.#fit.layout.length * DTYPES[ADAPTER_DTYPES[this.#fit.precision]].bytes;
   }
 
   /** Adapters in memory. */

@@ -205,6 +205,7 @@ function openRegistry(manifest: ModelManifest, folder: string, options: LoadOpti
     layers: manifest.adapterLayers,
     layout: adapterLayout(manifest.adapterLayers),
     backboneSha256: manifest.backboneSha256,
+    precision: manifest.precision,
   };
   return new AdapterRegistry(manifest, fit, {
     folder: join(folder, "adapters"),

@@ -1,15 +1,16 @@
 /** An adapter in memory, as the graphs take it. It never changes: a new version is another object. */
-import { elementCount, type FloatTensor } from "../../src/base/tensor.ts";
-import type { AdapterLayer } from "../../src/checkpoint/repository.ts";
-import type { SlotPart } from "../../src/runtime/slots.ts";
+import { halfTensor } from "../../src/base/half.ts";
+import { DTYPES, elementCount, type FloatTensor } from "../../src/base/tensor.ts";
+import { ADAPTER_DTYPES, type AdapterLayer, type Precision } from "../../src/checkpoint/repository.ts";
+import type { SlotPart, SlotValues } from "../../src/runtime/slots.ts";
 
 /** Which version it is, and its numbers. */
 export interface ResidentAdapter {
   readonly name: string;
   readonly version: number;
   readonly sha256: string;
-  /** float32, every part of the {@link AdapterLayout} behind each other, the scale folded into lora_B. */
-  readonly values: Float32Array;
+  /** In the type of the graphs' inputs: every part of the {@link AdapterLayout} in turn, the scale folded into lora_B. */
+  readonly values: SlotValues;
   /** Requests that hold it. */
   holders: number;
 }
@@ -42,12 +43,22 @@ export function adapterInput(layer: AdapterLayer, matrix: "A" | "B"): string {
   return `${layer.name}.lora_${matrix}.weight`;
 }
 
-/** The values of an adapter whose matrices are given by graph input. */
+/**
+ * The values of an adapter whose matrices are given by graph input.
+ * @param what names the adapter in messages.
+ * @throws LORASA_RANGE for a number that float16 does not hold, where the precision has it.
+ */
 export function adapterValues(
-  layout: AdapterLayout,
+  { parts, length }: AdapterLayout,
   parameters: ReadonlyMap<string, FloatTensor>,
-): Float32Array {
-  const values = new Float32Array(layout.length);
-  for (const { name, offset } of layout.parts) values.set(parameters.get(name)!.data, offset);
+  precision: Precision,
+  what: string,
+): SlotValues {
+  const dtype = ADAPTER_DTYPES[precision];
+  const values = new DTYPES[dtype].array(length);
+  for (const { name, offset } of parts) {
+    const tensor = parameters.get(name)!;
+    values.set(dtype === "float16" ? halfTensor(tensor, `${what}, ${name}`).data : tensor.data, offset);
+  }
   return values;
 }

@@ -19,12 +19,14 @@
  * | single | the same with `[B, …]` padded, and `agent_id float32 [1, N]`, the agent's one-hot row | the same |
  *
  * Everything is float32 but `agent`, `slot` and a discrete `action` (int64); `action_mask` is float32, 1 = available.
+ * With precision `fp16` the adapters are float16 too, see {@link ADAPTER_DTYPES}; PEFT's files stay float32.
  * Factored graphs also take the adapters as required inputs, one pair a layer of {@link AdapterLayer}:
  * `<layer>.lora_A.weight` and `<layer>.lora_B.weight`: team `[N, in, R]`, `[N, R, out]`; rows `[S, in, R]`,
  * `[S, R, out]`; single `[in, R]`, `[R, out]`. Input by rank, as Olive and ONNX Runtime's adapters have it
  * (PEFT's files hold the transposes), the scale folded into lora_B.
  */
 import { z } from "zod";
+import type { DType } from "../base/tensor.ts";
 
 /** Names of models, agents and adapters: no separators, no leading dot, nothing to escape in a path or URL. */
 export const NAME_PATTERN = /^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$/;
@@ -36,6 +38,11 @@ const path = z
   .regex(/^[A-Za-z0-9._-]+(\/[A-Za-z0-9._-]+)*$/)
   .refine((text) => !text.split("/").includes(".."));
 
+/** Element types of the adapter inputs of a model's graphs, by its precision. */
+export const ADAPTER_DTYPES = { fp32: "float32", fp16: "float16" } as const satisfies Record<string, DType>;
+
+export type Precision = keyof typeof ADAPTER_DTYPES;
+
 /** One adapted linear map: `y = x·W0 + scale·(x·A)·B`. The log-std vector is one with `in` 1 and rank 1 whose A is 1. */
 const adapterLayer = z.object({
   name: z.string(),
@@ -43,6 +50,18 @@ const adapterLayer = z.object({
   out: size,
   rank: size,
   scale: z.number().positive(),
+});
+
+/** Absolute differences from the trained network over a random sequence. */
+const verification = z.object({
+  /** What ran the graphs. */
+  device: z.enum(["cpu", "webgpu", "cuda"]),
+  /** Of any output; a log-probability's beyond what rounding makes of its formula. */
+  maxAbsDiff: z.number().nonnegative(),
+  /** Of actions, in their own units; of a choice: how much less than the network's it scores in the network's logits. */
+  maxActionDiff: z.number().nonnegative(),
+  /** Most that was allowed, in units of a step's largest mean or logit and half the width of the action's bounds. */
+  tolerance: z.number().positive(),
 });
 
 export const modelManifest = z.object({
@@ -55,7 +74,10 @@ export const modelManifest = z.object({
   /** Whether graphs take `noise` and give `log_prob`; otherwise the action is the mode. */
   sampled: z.boolean(),
   opset: z.int(),
+  /** `fp16`: linear maps and adapters are float16 inside the graphs. */
   precision: z.enum(["fp32", "fp16"]),
+  /** What the export found beside the trained network; absent where an older one did not write it. */
+  verification: verification.optional(),
   environment: z.object({ name: z.string(), stepSeconds: z.number().positive() }),
   agents: z.array(z.object({ name, observationSize: size, actionSize: size })).min(1),
   /** O and K: the longest of any agent. */
@@ -88,4 +110,5 @@ export const modelManifest = z.object({
 });
 
 export type ModelManifest = z.infer<typeof modelManifest>;
+export type Verification = z.infer<typeof verification>;
 export type AdapterLayer = z.infer<typeof adapterLayer>;

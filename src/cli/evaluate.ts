@@ -6,14 +6,16 @@ import { mean, standardDeviation } from "../base/statistics.ts";
 import { MODEL_FILE } from "../checkpoint/repository-files.ts";
 import { createVectorEnv } from "../envs/vector.ts";
 import { createRuntime } from "../runtime/onnxruntime.ts";
+import type { Runtime } from "../runtime/session.ts";
 import type { Episode } from "../training/collector.ts";
 import { evaluate } from "../training/evaluation.ts";
 import { loadRun } from "../training/saved-run.ts";
+import { addRuntimeOptions, openRuntime, type RuntimeFlags } from "./backend.ts";
 import { answer, wholeNumber, withJson } from "./command.ts";
 import { playEpisodes } from "./play/episodes.ts";
 import { localTeam } from "./play/policies.ts";
 
-interface EvaluateFlags {
+interface EvaluateFlags extends RuntimeFlags {
   readonly episodes: number;
   readonly seed: number;
   readonly sampled?: boolean;
@@ -24,12 +26,13 @@ interface EvaluateFlags {
 const MAX_ENVS = 8;
 
 export function evaluateCommand(): Command {
-  return withJson(new Command("evaluate"))
+  const command = withJson(new Command("evaluate"))
     .description("Play episodes with a checkpoint's policy and print their returns.")
     .argument("<checkpoint>", "folder of a checkpoint, or of an exported model")
     .option("--episodes <n>", "episodes to play", wholeNumber(1), 10)
     .option("--seed <s>", "seed of the episodes (and of drawn actions)", wholeNumber(0), 0)
-    .option("--sampled", "draw actions instead of taking the most likely ones")
+    .option("--sampled", "draw actions instead of taking the most likely ones");
+  return addRuntimeOptions(command)
     .addHelpText("after", "\nExample:\n  lorasa evaluate runs/cheetah/checkpoint --episodes 20 --json")
     .action((checkpoint: string, flags: EvaluateFlags) =>
       answer(flags, () => runEvaluate(checkpoint, flags)),
@@ -37,9 +40,10 @@ export function evaluateCommand(): Command {
 }
 
 async function runEvaluate(path: string, flags: EvaluateFlags): Promise<{ json: object; text: string }> {
+  const runtime = await openRuntime(flags, (line) => process.stderr.write(`lorasa: ${line}\n`));
   const episodes = existsSync(join(path, MODEL_FILE))
-    ? await playExported(path, flags)
-    : await playCheckpoint(path, flags);
+    ? await playExported(path, flags, runtime)
+    : await playCheckpoint(path, flags, runtime);
   const returns = episodes.map((episode) => episode.return);
   const json = { returns, mean: mean(returns), std: standardDeviation(returns) };
   const lines = episodes.map(
@@ -51,12 +55,13 @@ async function runEvaluate(path: string, flags: EvaluateFlags): Promise<{ json: 
 async function playCheckpoint(
   checkpoint: string,
   { episodes, seed, sampled = false }: EvaluateFlags,
+  runtime: Runtime,
 ): Promise<Episode[]> {
   const { saved, team } = loadRun(checkpoint);
   const { env: name, envOptions: options } = saved.config;
   const vectorEnv = await createVectorEnv({ name, options, envs: Math.min(MAX_ENVS, episodes), groups: 1 });
   try {
-    return evaluate(team, { runtime: createRuntime("cpu"), vectorEnv, episodes, seed, sampled });
+    return evaluate(team, { runtime, vectorEnv, episodes, seed, sampled });
   } finally {
     await vectorEnv.close();
   }
@@ -66,8 +71,9 @@ async function playCheckpoint(
 export async function playExported(
   folder: string,
   { episodes, seed }: Pick<EvaluateFlags, "episodes" | "seed">,
+  runtime = createRuntime("cpu"),
 ): Promise<Episode[]> {
-  const { policy, model } = await localTeam(folder, createRuntime("cpu"));
+  const { policy, model } = await localTeam(folder, runtime);
   try {
     const { environment, hiddenSize } = model.manifest;
     const vectorEnv = await createVectorEnv({

@@ -4,17 +4,16 @@ import { Command, Option } from "commander";
 import { LorasaError } from "../base/errors.ts";
 import { readJson } from "../base/files.ts";
 import { formatCount } from "../base/format.ts";
-import { createRuntime } from "../runtime/onnxruntime.ts";
-import { DEVICES, type Device } from "../runtime/session.ts";
 import { ALGORITHMS, parseTrainConfig, SHARING, type TrainConfig, trainConfig } from "../training/config.ts";
 import { Progress } from "../training/log/progress.ts";
 import { defaultConfig, PRESETS, preset } from "../training/presets.ts";
 import { type TrainResult, train } from "../training/run.ts";
 import { loadRun } from "../training/saved-run.ts";
+import { addRuntimeOptions, openRuntime, type RuntimeFlags } from "./backend.ts";
 import { answer, numberIn, wholeNumber, withJson } from "./command.ts";
 import { addPushOptions, PUSH_HELP, type PushFlags, pushReport, pushText, startPusher } from "./push.ts";
 
-interface TrainFlags extends PushFlags {
+interface TrainFlags extends PushFlags, RuntimeFlags {
   readonly env?: string;
   readonly algo?: TrainConfig["algo"];
   readonly sharing?: TrainConfig["sharing"];
@@ -29,8 +28,6 @@ interface TrainFlags extends PushFlags {
   readonly preset?: string;
   readonly config?: string;
   readonly from?: string;
-  readonly device: Device;
-  readonly backend: string;
   readonly resume?: boolean;
   readonly quiet?: boolean;
   readonly json?: boolean;
@@ -83,15 +80,9 @@ export function trainCommand(): Command {
       "--from <checkpoint>",
       "start from another run's checkpoint, for example adapters on a shared policy",
     )
-    .addOption(new Option("--device <name>", "device").choices(DEVICES).default("cpu"))
-    .addOption(
-      new Option("--backend <name>", "library that runs the graphs")
-        .choices(["onnxruntime"])
-        .default("onnxruntime"),
-    )
     .option("--resume", "go on with the run in --out, exactly as if it had not stopped")
     .option("--quiet", "no progress line");
-  return addPushOptions(command)
+  return addPushOptions(addRuntimeOptions(command))
     .addHelpText(
       "after",
       `
@@ -119,6 +110,7 @@ async function runTrain(flags: TrainFlags): Promise<{ json: object; text: string
     if (flags.quiet) process.stderr.write(`lorasa: ${line}\n`);
     else progress.note(line);
   };
+  const runtime = await openRuntime(flags, (line) => progress.note(line));
   const pusher = startPusher(flags, config, warn);
   const stop = new AbortController();
   const onSignal = (): void => {
@@ -131,7 +123,7 @@ async function runTrain(flags: TrainFlags): Promise<{ json: object; text: string
     const result = await train({
       config,
       directory: flags.out,
-      runtime: createRuntime(flags.device),
+      runtime,
       signal: stop.signal,
       onProgress: (state) => progress.update(state),
       onNote: (line) => progress.note(line),

@@ -94,7 +94,7 @@ export interface Runtime {
   /** What resident tensors and shared weights take of a device's own memory; 0 where they lie in the host's. */
   readonly residentBytes: number;
   createSession(model: Uint8Array, options?: SessionOptions): Session;
-  /** Puts a tensor into the device's memory. On `cpu` and `cuda` the host's memory is kept, not copied. */
+  /** Puts a tensor into the device's memory. ONNX Runtime on `cpu` and `cuda` keeps the host's memory, not a copy. */
   upload(tensor: HostTensor): ResidentTensor;
   /** A tensor of zeros in the device's memory. */
   allocate(dtype: DType, dims: readonly number[]): ResidentTensor;

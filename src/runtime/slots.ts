@@ -2,12 +2,12 @@
  * Tensors of slots `[S, …]` in a runtime's memory, where one slot of all of them is overwritten at a time: on WebGPU
  * by one small graph that uploads the slot and nothing else. Not what lies in which slot.
  */
-import { elementCount, type HostTensor } from "../base/tensor.ts";
+import { DTYPES, elementCount, type HostTensor } from "../base/tensor.ts";
 import { encodeModel } from "../onnx/encode.ts";
 import type { OnnxModel, OnnxNode } from "../onnx/model.ts";
 import type { BoundRun, ResidentTensor, RunTensor, Runtime, Session } from "./session.ts";
 
-/** One of the tensors: a slot of it is float32 `dims`, which lies at `offset` of a slot's values. */
+/** One of the tensors: a slot of it is `dims`, and lies at `offset` of a slot's values. */
 export interface SlotPart {
   readonly name: string;
   readonly dims: readonly number[];
@@ -21,8 +21,8 @@ export interface Slots {
   readonly tensors: Readonly<Record<string, RunTensor>>;
   readonly count: number;
   readonly bytes: number;
-  /** Overwrites a slot: float32, every part behind each other. Runs that were called before see the old values. */
-  put(slot: number, values: Float32Array): void;
+  /** Overwrites a slot: every part behind each other. Runs that were called before see the old values. */
+  put(slot: number, values: SlotValues): void;
   /** The first slots of every part: another object at each call. */
   first(count: number): Readonly<Record<string, RunTensor>>;
   /** Replaces the tensors by larger ones that begin with the same slots. */
@@ -30,23 +30,36 @@ export interface Slots {
   dispose(): void;
 }
 
+/** What slots are of. */
+export interface SlotForm {
+  readonly parts: readonly SlotPart[];
+  /** Of the tensors and of the values that are put into them. Default float32. */
+  readonly dtype?: SlotType;
+}
+
+export type SlotType = "float32" | "float16";
+/** float32, or the bits of float16. */
+export type SlotValues = Float32Array | Uint16Array;
+
 /** @throws LORASA_DEVICE when the device's memory has no room. */
-export function createSlots(runtime: Runtime, parts: readonly SlotPart[], count: number): Slots {
-  return runtime.device === "webgpu" ? new DeviceSlots(runtime, parts, count) : new HostSlots(parts, count);
+export function createSlots(runtime: Runtime, form: SlotForm, count: number): Slots {
+  return runtime.device === "webgpu" ? new DeviceSlots(runtime, form, count) : new HostSlots(form, count);
 }
 
 class HostSlots implements Slots {
   readonly #parts: readonly SlotPart[];
-  #tensors: Readonly<Record<string, HostTensor>>;
+  readonly #dtype: SlotType;
+  #tensors: Readonly<Record<string, SlotTensor>>;
   #count: number;
 
-  constructor(parts: readonly SlotPart[], count: number) {
+  constructor({ parts, dtype = "float32" }: SlotForm, count: number) {
     this.#parts = parts;
+    this.#dtype = dtype;
     this.#count = count;
-    this.#tensors = hostTensors(parts, count);
+    this.#tensors = hostTensors(parts, dtype, count);
   }
 
-  get tensors(): Readonly<Record<string, HostTensor>> {
+  get tensors(): Readonly<Record<string, SlotTensor>> {
     return this.#tensors;
   }
 
@@ -55,27 +68,25 @@ class HostSlots implements Slots {
   }
 
   get bytes(): number {
-    return slotBytes(this.#parts) * this.#count;
+    return slotBytes(this.#parts, this.#dtype) * this.#count;
   }
 
-  put(slot: number, values: Float32Array): void {
+  put(slot: number, values: SlotValues): void {
     for (const { name, offset, length } of this.#parts) {
-      floats(this.#tensors[name]!).set(values.subarray(offset, offset + length), slot * length);
+      this.#tensors[name]!.data.set(values.subarray(offset, offset + length), slot * length);
     }
   }
 
-  first(count: number): Readonly<Record<string, HostTensor>> {
-    return Object.fromEntries(
-      this.#parts.map(({ name, dims, length }) => {
-        const data = floats(this.#tensors[name]!).subarray(0, count * length);
-        return [name, { dtype: "float32", dims: [count, ...dims], data }];
-      }),
-    );
+  first(count: number): Readonly<Record<string, SlotTensor>> {
+    return mapParts(this.#parts, ({ name, dims, length }) => {
+      const data = this.#tensors[name]!.data.subarray(0, count * length);
+      return { dtype: this.#dtype, dims: [count, ...dims], data };
+    });
   }
 
   grow(count: number): void {
-    const larger = hostTensors(this.#parts, count);
-    for (const { name } of this.#parts) floats(larger[name]!).set(floats(this.#tensors[name]!));
+    const larger = hostTensors(this.#parts, this.#dtype, count);
+    for (const { name } of this.#parts) larger[name]!.data.set(this.#tensors[name]!.data);
     this.#tensors = larger;
     this.#count = count;
   }
@@ -88,20 +99,22 @@ class HostSlots implements Slots {
 class DeviceSlots implements Slots {
   readonly #runtime: Runtime;
   readonly #parts: readonly SlotPart[];
+  readonly #dtype: SlotType;
   readonly #session: Session;
   /** One slot's values, read when a put is run. */
-  readonly #staged: Float32Array;
+  readonly #staged: SlotValues;
   readonly #slot = BigInt64Array.of(0n);
   #tensors: Readonly<Record<string, ResidentTensor>>;
   #count: number;
   #putting: BoundRun;
 
-  constructor(runtime: Runtime, parts: readonly SlotPart[], count: number) {
+  constructor(runtime: Runtime, { parts, dtype = "float32" }: SlotForm, count: number) {
     this.#runtime = runtime;
     this.#parts = parts;
+    this.#dtype = dtype;
     this.#count = count;
-    this.#staged = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0));
-    this.#session = runtime.createSession(encodeModel(putGraph(parts)));
+    this.#staged = new DTYPES[dtype].array(slotLength(parts));
+    this.#session = runtime.createSession(encodeModel(putGraph(parts, dtype)));
     this.#tensors = this.#allocate(count);
     this.#putting = this.#bindPut();
   }
@@ -115,10 +128,10 @@ class DeviceSlots implements Slots {
   }
 
   get bytes(): number {
-    return slotBytes(this.#parts) * this.#count;
+    return slotBytes(this.#parts, this.#dtype) * this.#count;
   }
 
-  put(slot: number, values: Float32Array): void {
+  put(slot: number, values: SlotValues): void {
     this.#slot[0] = BigInt(slot);
     this.#staged.set(values);
     this.#putting.run();
@@ -150,7 +163,7 @@ class DeviceSlots implements Slots {
     const made: ResidentTensor[] = [];
     try {
       return mapParts(this.#parts, ({ dims }) => {
-        const tensor = this.#runtime.allocate("float32", [count, ...dims]);
+        const tensor = this.#runtime.allocate(this.#dtype, [count, ...dims]);
         made.push(tensor);
         return tensor;
       });
@@ -161,8 +174,9 @@ class DeviceSlots implements Slots {
   }
 
   #bindPut(): BoundRun {
-    const staged = mapParts(this.#parts, ({ dims, offset, length }): HostTensor => {
-      return { dtype: "float32", dims: [1, ...dims], data: this.#staged.subarray(offset, offset + length) };
+    const staged = mapParts(this.#parts, ({ dims, offset, length }): SlotTensor => {
+      const data = this.#staged.subarray(offset, offset + length);
+      return { dtype: this.#dtype, dims: [1, ...dims], data };
     });
     return this.#session.bind(
       this.#feeds(this.#slot, (name) => staged[name]!),
@@ -188,9 +202,9 @@ class DeviceSlots implements Slots {
 }
 
 /** Of each part: `bank/…` [count, …] with `values/…` [puts, …] in the slots `slots` [puts, 1] is `filled/…`. */
-function putGraph(parts: readonly SlotPart[]): OnnxModel {
+function putGraph(parts: readonly SlotPart[], dtype: SlotType): OnnxModel {
   const float = (name: string, first: string, dims: readonly number[]) =>
-    ({ name, dtype: "float32", shape: [first, ...dims] }) as const;
+    ({ name, dtype, shape: [first, ...dims] }) as const;
   return {
     irVersion: 8,
     opset: 15,
@@ -217,20 +231,23 @@ function putGraph(parts: readonly SlotPart[]): OnnxModel {
   };
 }
 
-function hostTensors(parts: readonly SlotPart[], count: number): Record<string, HostTensor> {
+interface SlotTensor extends HostTensor {
+  readonly data: SlotValues;
+}
+
+function hostTensors(parts: readonly SlotPart[], dtype: SlotType, count: number): Record<string, SlotTensor> {
   return mapParts(parts, ({ dims }) => {
     const sizes = [count, ...dims];
-    return { dtype: "float32", dims: sizes, data: new Float32Array(elementCount(sizes)) };
+    return { dtype, dims: sizes, data: new DTYPES[dtype].array(elementCount(sizes)) };
   });
 }
 
-function slotBytes(parts: readonly SlotPart[]): number {
-  return parts.reduce((sum, { length }) => sum + length, 0) * Float32Array.BYTES_PER_ELEMENT;
+function slotLength(parts: readonly SlotPart[]): number {
+  return parts.reduce((sum, { length }) => sum + length, 0);
 }
 
-function floats({ data }: HostTensor): Float32Array {
-  // Slots are float32.
-  return data as Float32Array;
+function slotBytes(parts: readonly SlotPart[], dtype: SlotType): number {
+  return slotLength(parts) * DTYPES[dtype].bytes;
 }
 
 function mapParts<T>(parts: readonly SlotPart[], change: (part: SlotPart) => T): Record<string, T> {

@@ -12,7 +12,7 @@ import { finishGraph } from "../../src/graph/finish.ts";
 import { encodeModel } from "../../src/onnx/encode.ts";
 import type { OnnxModel } from "../../src/onnx/model.ts";
 import { adamScalars } from "../../src/optim/adam.ts";
-import { createRuntime } from "../../src/runtime/onnxruntime.ts";
+import type { Runtime } from "../../src/runtime/session.ts";
 import { actorStep } from "../../src/training/actor-step.ts";
 import { clippedSurrogate } from "../../src/training/losses.ts";
 import { optimizerInputs, trainStep } from "../../src/training/step-graph.ts";
@@ -99,12 +99,10 @@ export function batchOf(network: StepName): Record<string, FloatTensor> {
   };
 }
 
-/** Takes a step at each call; gives the loss before it. */
-export function ortStepper(network: StepName): () => number {
+/** Takes a step of the graph at each call, on any runtime; gives the loss before it. */
+export function graphStepper(network: StepName, runtime: Runtime): () => number {
   const layout = layoutOf(network);
-  const session = createRuntime().createSession(
-    encodeModel(network === "mlp" ? mlpStep(layout) : recurrentStep()),
-  );
+  const session = runtime.createSession(encodeModel(network === "mlp" ? mlpStep(layout) : recurrentStep()));
   const feeds: Record<string, FloatTensor> = {
     ...batchOf(network),
     parameters: floatTensor(layout.dims, firstParameters(network)),

@@ -1,6 +1,7 @@
 /**
- * How long is one training step: as one ONNX graph on ONNX Runtime, and written with TensorFlow.js on its WASM and CPU
- * backends? The same network, loss, clipping and Adam, one thread, both losses compared before anything is timed.
+ * How long is one training step: as one ONNX graph on ONNX Runtime and on TensorFlow.js, and written with
+ * TensorFlow.js, on its WASM and CPU backends? The same network, loss, clipping and Adam, one thread, all losses
+ * compared before anything is timed.
  *
  *     node --import tsx test/bench/train-step.ts [--rounds 5] [--json]
  */
@@ -9,11 +10,22 @@ import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { median } from "../../src/base/statistics.ts";
-import { BATCHES, ortStepper, type StepName } from "./train-step-graphs.ts";
+import { createRuntime } from "../../src/runtime/onnxruntime.ts";
+import { createTensorflowRuntime } from "../../src/runtime/tensorflow/runtime.ts";
+import { BATCHES, graphStepper, type StepName } from "./train-step-graphs.ts";
 import { tensorflowStepper } from "./train-step-tensorflow.ts";
 
 const NETWORKS = Object.keys(BATCHES) as StepName[];
-const RUNNERS = ["onnxruntime", "tensorflow-wasm", "tensorflow-cpu"] as const;
+/** The first is what the others are compared with. */
+const RUNNERS = {
+  onnxruntime: async (network) => graphStepper(network, createRuntime()),
+  "tensorflow-wasm, the graph": async (network) =>
+    graphStepper(network, await createTensorflowRuntime(["wasm"])),
+  "tensorflow-cpu, the graph": async (network) =>
+    graphStepper(network, await createTensorflowRuntime(["cpu"])),
+  "tensorflow-wasm": (network) => tensorflowStepper(network, "wasm"),
+  "tensorflow-cpu": (network) => tensorflowStepper(network, "cpu"),
+} as const satisfies Record<string, (network: StepName) => Promise<() => number>>;
 const WARM_UP_STEPS = 2;
 /** At least one step is timed, however long it takes. */
 const MEASURED_MS = 2000;
@@ -40,7 +52,7 @@ interface Measured {
 /** Each runner in a fresh process, the order reversed each round. */
 function report(): void {
   const results = NETWORKS.map((network) => {
-    const cases = RUNNERS.map((runner) => `${network} ${runner}`);
+    const cases = Object.keys(RUNNERS).map((runner) => `${network} ${runner}`);
     const rounds = new Map(cases.map((name) => [name, [] as number[]]));
     let losses: readonly number[] | undefined;
     for (let round = 0; round < Number(values.rounds); round++) {
@@ -49,11 +61,11 @@ function report(): void {
         losses ??= measured.losses;
         requireAgreement(name, measured.losses, losses);
         rounds.get(name)!.push(Number(measured.ms.toFixed(3)));
-        process.stderr.write(`round ${round + 1}  ${name.padEnd(32)} ${measured.ms.toFixed(2)} ms\n`);
+        process.stderr.write(`round ${round + 1}  ${name.padEnd(40)} ${measured.ms.toFixed(2)} ms\n`);
       }
     }
     const ours = median(rounds.get(cases[0]!)!);
-    const rows = RUNNERS.map((runner, index) => {
+    const rows = Object.keys(RUNNERS).map((runner, index) => {
       const figures = rounds.get(cases[index]!)!;
       const ratio = Number((median(figures) / ours).toFixed(1));
       return {
@@ -75,7 +87,7 @@ function report(): void {
     process.stdout.write(`${network}: ${about}\n`);
     for (const { runner, ms, lowest, highest, ratio } of rows)
       process.stdout.write(
-        `  ${runner.padEnd(16)} ${ms} ms a step (${lowest} to ${highest}), ${ratio} × onnxruntime\n`,
+        `  ${runner.padEnd(26)} ${ms} ms a step (${lowest} to ${highest}), ${ratio} × onnxruntime\n`,
       );
   }
 }
@@ -94,11 +106,9 @@ function inFreshProcess(name: string): Measured {
 }
 
 async function measure(name: string): Promise<Measured> {
-  const [network, runner] = name.split(" ") as [StepName, (typeof RUNNERS)[number]];
-  const step =
-    runner === "onnxruntime"
-      ? ortStepper(network)
-      : await tensorflowStepper(network, runner === "tensorflow-wasm" ? "wasm" : "cpu");
+  // A case is a network and, after the first space, a runner.
+  const [network, ...runner] = name.split(" ") as [StepName, ...string[]];
+  const step = await RUNNERS[runner.join(" ") as keyof typeof RUNNERS](network);
   const losses = Array.from({ length: WARM_UP_STEPS }, () => step());
   const times: number[] = [];
   const begin = performance.now();

@@ -15,11 +15,13 @@ import {
 } from "../../exporters/graphs.ts";
 import { hiddenSize } from "../../models/networks.ts";
 import { agentAdapter, type Team } from "../../models/team.ts";
+import { toHalf } from "../../src/base/half.ts";
 import type { Random } from "../../src/base/random.ts";
 import { elementCount, type FloatTensor, floatTensor, type HostTensor } from "../../src/base/tensor.ts";
 import { encodeModel } from "../../src/onnx/encode.ts";
 import type { OnnxModel } from "../../src/onnx/model.ts";
 import { createRuntime } from "../../src/runtime/onnxruntime.ts";
+import type { Session } from "../../src/runtime/session.ts";
 import { actingGraph, mergingGraph } from "../../src/training/acting-graph.ts";
 
 type Tensors = Readonly<Record<string, HostTensor>>;
@@ -133,7 +135,7 @@ export function actingLayout(team: Team, envs: number, sampled: boolean): Policy
 function teamLayout(model: OnnxModel, bank: Tensors): PolicyLayout {
   const session = createRuntime().createSession(encodeModel(model));
   return {
-    run: (step) => mapValues(session.run({ ...step, ...bank }) as Tensors, numbers),
+    run: (step) => mapValues(session.run(typed(session, { ...step, ...bank })) as Tensors, numbers),
     dispose: () => session.dispose(),
   };
 }
@@ -153,12 +155,8 @@ function rowsLayout(team: Team, model: OnnxModel, bank: Tensors): PolicyLayout {
       const slot = agent.map((index) => BigInt(agents - 1) - index);
       const index = (data: BigInt64Array): HostTensor => ({ dtype: "int64", dims: [count], data });
       const rows = mapValues(step, (tensor) => reversed(tensor, [count, tensor.dims.at(-1)!]));
-      const results = session.run({
-        ...rows,
-        ...reversedBank,
-        agent: index(agent),
-        slot: index(slot),
-      }) as Tensors;
+      const feeds = { ...rows, ...reversedBank, agent: index(agent), slot: index(slot) };
+      const results = session.run(typed(session, feeds)) as Tensors;
       return mapValues(
         results,
         (tensor) => reversed(floatTensor(tensor.dims, numbers(tensor)), tensor.dims).data,
@@ -184,7 +182,7 @@ function agentLayout(
         for (const { name, shape } of session.inputs) {
           if (step[name]) feeds[name] = agentRows(step[name], agent, envs, shape.at(-1) as number);
         }
-        for (const [name, tensor] of Object.entries(session.run(feeds) as Tensors)) {
+        for (const [name, tensor] of Object.entries(session.run(typed(session, feeds)) as Tensors)) {
           const width = paddedWidth(team, name, tensor.dims.at(-1)!);
           answers[name] ??= new Float32Array(team.agents.length * envs * width);
           const values = numbers(tensor);
@@ -242,6 +240,16 @@ function stackTensors(
       adapters.flatMap((adapter) => [...adapter[name]!.data]),
     ),
   );
+}
+
+/** Feeds in the types of the graph's inputs: float16 adapters where it asks for them. */
+function typed(session: Session, feeds: Tensors): Tensors {
+  const halves = new Set(session.inputs.filter(({ dtype }) => dtype === "float16").map(({ name }) => name));
+  return mapValues(feeds, ({ dtype, dims, data }, name): HostTensor => {
+    return halves.has(name)
+      ? { dtype: "float16", dims, data: toHalf(data as Float32Array) }
+      : { dtype, dims, data };
+  });
 }
 
 /** The blocks of the first axis of `dims` in reverse order. */

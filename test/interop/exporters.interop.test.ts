@@ -5,9 +5,11 @@ import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import type { ExportMode } from "../../exporters/contents.ts";
 import { exportTeam } from "../../exporters/export-team.ts";
+import { fromHalf, halfTensor } from "../../src/base/half.ts";
 import { Random } from "../../src/base/random.ts";
-import { elementCount, type HostTensor } from "../../src/base/tensor.ts";
+import { elementCount, floatTensor, type HostTensor } from "../../src/base/tensor.ts";
 import { decodeOnnxAdapter } from "../../src/checkpoint/onnx-adapter.ts";
+import type { Precision } from "../../src/checkpoint/repository.ts";
 import { readModelManifest } from "../../src/checkpoint/repository-files.ts";
 import { createRuntime } from "../../src/runtime/onnxruntime.ts";
 import type { Session } from "../../src/runtime/session.ts";
@@ -27,12 +29,17 @@ interface Result {
   readonly opset: number;
   readonly metadata: Record<string, string>;
   readonly difference: number;
+  /** From ONNX's own evaluator, which rounds every float16 value. */
+  readonly reference: number;
   readonly active?: number | string;
   readonly active_native?: number;
 }
 
 const ROWS = 3;
 const MODES: readonly ExportMode[] = ["merged", "stacked", "factored"];
+const PRECISIONS: readonly Precision[] = ["fp32", "fp16"];
+/** Beside NumPy's kernels, in units of an output's largest value. The random adapters are far larger than trained ones. */
+const REFERENCE_TOLERANCES = { fp32: 1e-5, fp16: 0.02 } as const;
 
 test("Python's onnx and ONNX Runtime accept every graph and adapter and answer alike", (context) => {
   const found = pythonWith(["onnx", "onnxruntime", "numpy"]);
@@ -53,7 +60,10 @@ test("Python's onnx and ONNX Runtime accept every graph and adapter and answer a
 });
 
 function checkResult(context: TestContext, { graph, difference, ...rest }: Result): void {
+  const half = graph.includes("fp16");
   assert.ok(difference <= 1e-5, `${graph}: ${difference}`);
+  assert.ok(rest.reference <= REFERENCE_TOLERANCES[half ? "fp16" : "fp32"], `${graph}: ${rest.reference}`);
+  assert.equal(rest.metadata["lorasa.precision"], half ? "fp16" : "fp32", graph);
   assert.equal(rest.metadata["lorasa.format"], "lorasa-policy/1", graph);
   assert.equal(rest.opset, graph.includes("17") ? 17 : 15, graph);
   if (rest.active_native === undefined) return;
@@ -68,9 +78,9 @@ function exportCases(repository: string): Case[] {
   for (const opset of [15, 17]) {
     for (const head of ["squashed-gaussian", "categorical"] as const) {
       const team = randomTeam({ head, recurrent: true, observationSizes: [5, 3], actionSizes: [2, 3] });
-      for (const mode of MODES) {
-        const name = `${mode}-${head}-${opset}`;
-        const { directory } = exportTeam(team, { mode, repository, name, opset, sampled: true });
+      for (const [mode, precision] of MODES.flatMap((own) => PRECISIONS.map((one) => [own, one] as const))) {
+        const name = `${mode}-${head}-${precision}-${opset}`;
+        const { directory } = exportTeam(team, { mode, repository, name, opset, precision, sampled: true });
         const { graphs } = readModelManifest(directory);
         const paths = [graphs.team, graphs.rows, graphs.single, ...Object.values(graphs.agents ?? {})];
         for (const path of paths.filter((one) => one !== undefined)) {
@@ -105,16 +115,18 @@ function randomInputs(session: Session, known: ReadonlySet<string>): Record<stri
         return [name, { dtype, dims, data: BigInt64Array.from({ length }, () => BigInt(random.integer(2))) }];
       }
       const draw = name === "action_mask" ? () => 1 : () => random.normal();
-      return [name, { dtype: "float32", dims, data: Float32Array.from({ length }, draw) }];
+      const numbers = Float32Array.from({ length }, draw);
+      if (dtype === "float16") return [name, halfTensor(floatTensor(dims, numbers), name)];
+      return [name, floatTensor(dims, numbers)];
     }),
   );
 }
 
 function plain(tensors: Readonly<Record<string, HostTensor>>): Record<string, object> {
   return Object.fromEntries(
-    Object.entries(tensors).map(([name, { dtype, dims, data }]) => [
-      name,
-      { dtype, dims, data: Array.from(data as ArrayLike<number | bigint>, Number) },
-    ]),
+    Object.entries(tensors).map(([name, { dtype, dims, data }]) => {
+      const values = dtype === "float16" ? fromHalf(data as Uint16Array) : data;
+      return [name, { dtype, dims, data: Array.from(values as ArrayLike<number | bigint>, Number) }];
+    }),
   );
 }

@@ -27,7 +27,7 @@ function slotValues(bank: AdapterBank, slot: number): number[] {
 }
 
 function bankOf(slots: number, options: Partial<BankOptions> = {}): AdapterBank {
-  return new AdapterBank(createSlots(createRuntime(), LAYOUT.parts, slots), { own: [], ...options });
+  return new AdapterBank(createSlots(createRuntime(), LAYOUT, slots), { own: [], ...options });
 }
 
 test("matrices lie behind each other, by layer, A before B", () => {

@@ -238,6 +238,7 @@ test("metadata says what a graph is, in text", () => {
     "lorasa.graph": "merged",
     "lorasa.mode": "merged",
     "lorasa.sampled": "true",
+    "lorasa.precision": "fp32",
     "lorasa.environment": "test/Random",
     "lorasa.step_seconds": "0.05",
     "lorasa.agents": '["agent_0","agent_1"]',

@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { LorasaError } from "../../base/errors.ts";
 import { readFile, sha256 } from "../../base/files.ts";
-import type { ModelManifest } from "../../checkpoint/repository.ts";
+import type { ModelManifest, Verification } from "../../checkpoint/repository.ts";
 import { findModels, readModelManifest } from "../../checkpoint/repository-files.ts";
 import {
   adapterParameterCount,
@@ -18,6 +18,7 @@ import {
 /** @throws LORASA_FILE for a wrong manifest or a missing file; LORASA_CHECKSUM for one that changed. */
 export function inspectModel(directory: string): Inspection {
   const manifest = readModelManifest(directory);
+  const { verification } = manifest;
   for (const [path, entry] of Object.entries(manifest.files)) verifyFile(directory, path, entry);
   const files = Object.entries(manifest.files).map(([path, entry]) => ({ path, ...entry }));
   const parameters = adapterParameterCount(manifest.adapterLayers);
@@ -33,6 +34,7 @@ export function inspectModel(directory: string): Inspection {
           ? undefined
           : `${exactCount(parameters)} parameters an agent, ${manifest.adapterLayers.length} layers`,
       files: `${files.length}, ${exactBytes(totalBytes(manifest))}, checksums verified`,
+      verified: verification && verificationText(verification),
     }),
     textTable(
       ["agent", "observation", "action"],
@@ -45,6 +47,11 @@ export function inspectModel(directory: string): Inspection {
     ),
   );
   return { json: { kind: "model", ...manifest, adapterParameters: parameters }, text };
+}
+
+function verificationText({ device, maxAbsDiff, maxActionDiff }: Verification): string {
+  const [all, actions] = [maxAbsDiff, maxActionDiff].map((difference) => difference.toExponential(1));
+  return `on ${device}: largest difference from the trained network ${all}, of actions ${actions}`;
 }
 
 export function isRepository(directory: string): boolean {
