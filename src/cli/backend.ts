@@ -1,14 +1,31 @@
 /** Which library runs a command's graphs, and on which device: the flags, and the runtime that they ask for. */
 import { type Command, Option } from "commander";
 import { LorasaError } from "../base/errors.ts";
+import {
+  candidates,
+  choiceText,
+  DEVICE_CHOICES,
+  type DeviceChoice,
+  type DeviceTime,
+  faultText,
+  quickest,
+} from "../runtime/choose.ts";
 import { createRuntime } from "../runtime/onnxruntime.ts";
-import { BACKENDS, type Backend, DEVICES, type Device, type Runtime } from "../runtime/session.ts";
+import { BACKENDS, type Backend, type Device, type Runtime } from "../runtime/session.ts";
 import type { LibraryName } from "../runtime/tensorflow/load.ts";
 import { createTensorflowRuntime } from "../runtime/tensorflow/runtime.ts";
 
 export interface RuntimeFlags {
   readonly backend: Backend;
-  readonly device?: Device;
+  readonly device?: DeviceChoice;
+}
+
+/** What is measured where the quickest device is asked for. */
+export interface DeviceTest {
+  /** For a person, such as `an iteration`. */
+  readonly what: string;
+  /** Milliseconds. */
+  measure(runtime: Runtime): number;
 }
 
 /** TensorFlow.js's libraries on a device, the fastest first; it has no WebGPU outside a browser. */
@@ -24,8 +41,8 @@ export function addRuntimeOptions(command: Command): Command {
     .addOption(
       new Option(
         "--device <name>",
-        "device (default: cpu, or with --backend tensorflow the fastest)",
-      ).choices(DEVICES),
+        "where the graphs run; auto measures it (default: cpu, or with --backend tensorflow the fastest)",
+      ).choices(DEVICE_CHOICES),
     )
     .addOption(
       new Option("--backend <name>", "library that runs the graphs").choices(BACKENDS).default("onnxruntime"),
@@ -34,14 +51,17 @@ export function addRuntimeOptions(command: Command): Command {
 
 /**
  * The runtime that the flags ask for.
- * @param onNote told in one line which of TensorFlow.js's libraries was picked.
+ * @param onNote told in one line what was picked and why, where there was a choice.
  * @throws LORASA_DEVICE for a device that the library does not have, or a library that is not installed.
  */
 export async function openRuntime(
   { backend, device }: RuntimeFlags,
+  test: DeviceTest,
   onNote: (line: string) => void,
 ): Promise<Runtime> {
-  if (backend === "onnxruntime") return createRuntime(device);
+  if (backend === "onnxruntime") {
+    return device === "auto" ? quickestRuntime(test, onNote) : createRuntime(device);
+  }
   if (device === "webgpu") {
     throw new LorasaError("LORASA_DEVICE", {
       asked: "--backend tensorflow",
@@ -50,7 +70,25 @@ export async function openRuntime(
       mend: "WebGPU is ONNX Runtime's: leave out --backend",
     });
   }
-  const runtime = await createTensorflowRuntime(device && TENSORFLOW_LIBRARIES[device]);
+  const named = device === "auto" ? undefined : device;
+  const runtime = await createTensorflowRuntime(named && TENSORFLOW_LIBRARIES[named]);
   onNote(runtime.note);
   return runtime;
+}
+
+function quickestRuntime({ what, measure }: DeviceTest, onNote: (line: string) => void): Runtime {
+  const runtimes = candidates("auto");
+  const times = runtimes.map((runtime): DeviceTime => {
+    const { device } = runtime;
+    try {
+      return { device, ms: measure(runtime) };
+    } catch (error) {
+      if (error instanceof LorasaError && error.code === "LORASA_DEVICE") {
+        return { device, fault: faultText(error) };
+      }
+      throw error;
+    }
+  });
+  onNote(`device ${choiceText(what, times)}`);
+  return runtimes.find(({ device }) => device === quickest(times))!;
 }

@@ -1,5 +1,6 @@
 /** `lorasa compare`: verifies that every way to run a team gives the same actions, then measures what each costs. */
-import { Command, InvalidArgumentError, Option } from "commander";
+import { Command, InvalidArgumentError } from "commander";
+import { ADAPTER_DTYPES, type Precision } from "../checkpoint/repository.ts";
 import { DEVICES, type Device } from "../runtime/session.ts";
 import { loadRun } from "../training/saved-run.ts";
 import { answer, type CommandAnswer, wholeNumber, withJson } from "./command.ts";
@@ -12,11 +13,16 @@ interface CompareFlags {
   readonly rows?: readonly number[];
   readonly rounds?: number;
   readonly modes?: readonly Mode[];
-  readonly device: Device;
+  readonly device: readonly Device[];
+  readonly precision: readonly Precision[];
+  readonly adapters?: number;
   readonly quick?: boolean;
   readonly out: string;
   readonly json?: boolean;
 }
+
+// A table's own keys.
+const PRECISIONS = Object.keys(ADAPTER_DTYPES) as Precision[];
 
 export function compareCommand(): Command {
   return withJson(new Command("compare"))
@@ -29,8 +35,14 @@ export function compareCommand(): Command {
       "times that everything is measured in fresh processes (default: 5)",
       wholeNumber(1),
     )
-    .option("--modes <list>", `of ${MODES.join(",")} (default: all that the team can have)`, modes)
-    .addOption(new Option("--device <name>", "device").choices(DEVICES).default("cpu"))
+    .option("--modes <list>", `of ${MODES.join(",")} (default: all that the team can have)`, listOf(MODES))
+    .option("--device <list>", `of ${DEVICES.join(",")}, measured side by side`, listOf(DEVICES), ["cpu"])
+    .option("--precision <list>", `of ${PRECISIONS.join(",")}`, listOf(PRECISIONS), ["fp32"])
+    .option(
+      "--adapters <n>",
+      "compare the memory of so many adapters too: on one backbone, and as merged graphs",
+      wholeNumber(1),
+    )
     .option("--quick", "fewer sizes and three short rounds")
     .option("--out <dir>", "folder of compare.json and report.html", "runs/compare")
     .addHelpText(
@@ -38,24 +50,28 @@ export function compareCommand(): Command {
       `
 Modes: merged (a session an agent), stacked (all agents in one graph), factored (a backbone and a bank of adapters),
 rows (the same, rows of any agents in any order). Teams of other sizes than the checkpoint's repeat its weights.
+A device that cannot be used is named and left out where another one can.
 
 Examples:
   lorasa compare runs/lorasa/checkpoint --out runs/compare
-  lorasa compare runs/lorasa/checkpoint --quick --agents 2,128 --rows 1 --json`,
+  lorasa compare runs/lorasa/checkpoint --quick --agents 2,128 --rows 1 --json
+  lorasa compare runs/lorasa/checkpoint --device cpu,webgpu --precision fp32,fp16 --adapters 1000`,
     )
     .action((checkpoint: string, flags: CompareFlags) => answer(flags, () => runCompare(checkpoint, flags)));
 }
 
 async function runCompare(checkpoint: string, flags: CompareFlags): Promise<CommandAnswer> {
   const { team } = loadRun(checkpoint);
-  const { agents, rows, rounds, modes: chosen, device, quick = false } = flags;
+  const { agents, rows, rounds, modes, adapters, quick = false } = flags;
   const result = await compareTeam(team, {
-    device,
+    devices: flags.device,
+    precisions: flags.precision,
     quick,
     ...(agents && { agents }),
     ...(rows && { rows }),
     ...(rounds !== undefined && { rounds }),
-    ...(chosen && { modes: chosen }),
+    ...(modes && { modes }),
+    ...(adapters !== undefined && { adapters }),
     onProgress: (line) => process.stderr.write(`compare: ${line}\n`),
   });
   const files = await writeComparison(result, flags.out, commandLine(checkpoint, flags));
@@ -63,31 +79,42 @@ async function runCompare(checkpoint: string, flags: CompareFlags): Promise<Comm
   return { json: { ...compareJson(result), files }, text };
 }
 
+/** What does it again, defaults left out. */
 function commandLine(checkpoint: string, flags: CompareFlags): string {
-  const lists = [
-    ["--agents", flags.agents],
-    ["--rows", flags.rows],
-    ["--modes", flags.modes],
-  ] as const;
+  const given: readonly (readonly [flag: string, value: string | undefined])[] = [
+    ["agents", flags.agents?.join(",")],
+    ["rows", flags.rows?.join(",")],
+    ["modes", flags.modes?.join(",")],
+    ["rounds", flags.rounds?.toString()],
+    ["device", unless("cpu", flags.device.join(","))],
+    ["precision", unless("fp32", flags.precision.join(","))],
+    ["adapters", flags.adapters?.toString()],
+  ];
   return [
     "lorasa compare",
     checkpoint,
-    ...lists.filter(([, list]) => list !== undefined).map(([name, list]) => `${name} ${list!.join(",")}`),
-    ...(flags.rounds === undefined ? [] : [`--rounds ${flags.rounds}`]),
-    ...(flags.device === "cpu" ? [] : [`--device ${flags.device}`]),
+    ...given.flatMap(([flag, value]) => (value === undefined ? [] : [`--${flag} ${value}`])),
     ...(flags.quick ? ["--quick"] : []),
     `--out ${flags.out}`,
   ].join(" ");
+}
+
+function unless(usual: string, value: string): string | undefined {
+  return value === usual ? undefined : value;
 }
 
 function numbers(text: string): number[] {
   return text.split(",").map((part) => wholeNumber(1)(part.trim()));
 }
 
-function modes(text: string): Mode[] {
-  return text.split(",").map((part) => {
-    const mode = MODES.find((known) => known === part.trim());
-    if (mode) return mode;
-    throw new InvalidArgumentError(`expected modes of ${MODES.join(", ")}.`);
-  });
+/** Reads names that are known, each once. */
+function listOf<Name extends string>(known: readonly Name[]): (text: string) => Name[] {
+  return (text) => {
+    const names = text.split(",").map((part) => {
+      const name = known.find((each) => each === part.trim());
+      if (name) return name;
+      throw new InvalidArgumentError(`expected names of ${known.join(", ")}, with commas between them.`);
+    });
+    return [...new Set(names)];
+  };
 }

@@ -5,9 +5,10 @@ import { Command } from "commander";
 import { mean, standardDeviation } from "../base/statistics.ts";
 import { MODEL_FILE } from "../checkpoint/repository-files.ts";
 import { createVectorEnv } from "../envs/vector.ts";
-import { createRuntime } from "../runtime/onnxruntime.ts";
+import { candidates } from "../runtime/choose.ts";
 import type { Runtime } from "../runtime/session.ts";
 import type { Episode } from "../training/collector.ts";
+import { stepMs } from "../training/device-time.ts";
 import { evaluate } from "../training/evaluation.ts";
 import { loadRun } from "../training/saved-run.ts";
 import { addRuntimeOptions, openRuntime, type RuntimeFlags } from "./backend.ts";
@@ -40,10 +41,9 @@ export function evaluateCommand(): Command {
 }
 
 async function runEvaluate(path: string, flags: EvaluateFlags): Promise<{ json: object; text: string }> {
-  const runtime = await openRuntime(flags, (line) => process.stderr.write(`lorasa: ${line}\n`));
   const episodes = existsSync(join(path, MODEL_FILE))
-    ? await playExported(path, flags, runtime)
-    : await playCheckpoint(path, flags, runtime);
+    ? await playExportedOn(path, flags)
+    : await playCheckpoint(path, flags);
   const returns = episodes.map((episode) => episode.return);
   const json = { returns, mean: mean(returns), std: standardDeviation(returns) };
   const lines = episodes.map(
@@ -52,14 +52,18 @@ async function runEvaluate(path: string, flags: EvaluateFlags): Promise<{ json: 
   return { json, text: [...lines, `mean ${json.mean.toFixed(1)} ± ${json.std.toFixed(1)}`].join("\n") };
 }
 
-async function playCheckpoint(
-  checkpoint: string,
-  { episodes, seed, sampled = false }: EvaluateFlags,
-  runtime: Runtime,
-): Promise<Episode[]> {
+function note(line: string): void {
+  process.stderr.write(`lorasa: ${line}\n`);
+}
+
+async function playCheckpoint(checkpoint: string, flags: EvaluateFlags): Promise<Episode[]> {
+  const { episodes, seed, sampled = false } = flags;
   const { saved, team } = loadRun(checkpoint);
   const { env: name, envOptions: options } = saved.config;
-  const vectorEnv = await createVectorEnv({ name, options, envs: Math.min(MAX_ENVS, episodes), groups: 1 });
+  const envs = Math.min(MAX_ENVS, episodes);
+  const test = { what: "a step", measure: (runtime: Runtime) => stepMs(runtime, team, envs) };
+  const runtime = await openRuntime(flags, test, note);
+  const vectorEnv = await createVectorEnv({ name, options, envs, groups: 1 });
   try {
     return evaluate(team, { runtime, vectorEnv, episodes, seed, sampled });
   } finally {
@@ -67,13 +71,25 @@ async function playCheckpoint(
   }
 }
 
-/** The model's own graphs in this process: the episodes that a server with this model gives. */
+/** A model is tried on the devices as a server tries it. */
+async function playExportedOn(folder: string, flags: EvaluateFlags): Promise<Episode[]> {
+  const { backend, device = "cpu" } = flags;
+  if (backend === "onnxruntime") return playExported(folder, flags, candidates(device));
+  const never = { what: "", measure: () => 0 };
+  return playExported(folder, flags, [await openRuntime(flags, never, note)]);
+}
+
+/**
+ * The model's own graphs in this process: the episodes that a server with this model gives.
+ * @param runtimes of several, the quickest is taken.
+ */
 export async function playExported(
   folder: string,
   { episodes, seed }: Pick<EvaluateFlags, "episodes" | "seed">,
-  runtime = createRuntime("cpu"),
+  runtimes = candidates("cpu"),
 ): Promise<Episode[]> {
-  const { policy, model } = await localTeam(folder, runtime);
+  const { policy, model } = await localTeam(folder, runtimes);
+  if (model.why !== undefined) note(`device ${model.why}`);
   try {
     const { environment, hiddenSize } = model.manifest;
     const vectorEnv = await createVectorEnv({

@@ -5,11 +5,12 @@ import { LorasaError } from "../base/errors.ts";
 import { readJson } from "../base/files.ts";
 import { formatCount } from "../base/format.ts";
 import { ALGORITHMS, parseTrainConfig, SHARING, type TrainConfig, trainConfig } from "../training/config.ts";
+import { iterationMs } from "../training/device-time.ts";
 import { Progress } from "../training/log/progress.ts";
 import { defaultConfig, PRESETS, preset } from "../training/presets.ts";
 import { type TrainResult, train } from "../training/run.ts";
 import { loadRun } from "../training/saved-run.ts";
-import { addRuntimeOptions, openRuntime, type RuntimeFlags } from "./backend.ts";
+import { addRuntimeOptions, type DeviceTest, openRuntime, type RuntimeFlags } from "./backend.ts";
 import { answer, numberIn, wholeNumber, withJson } from "./command.ts";
 import { addPushOptions, PUSH_HELP, type PushFlags, pushReport, pushText, startPusher } from "./push.ts";
 
@@ -110,7 +111,7 @@ async function runTrain(flags: TrainFlags): Promise<{ json: object; text: string
     if (flags.quiet) process.stderr.write(`lorasa: ${line}\n`);
     else progress.note(line);
   };
-  const runtime = await openRuntime(flags, (line) => progress.note(line));
+  const runtime = await openRuntime(flags, deviceTest(config), (line) => progress.note(line));
   const pusher = startPusher(flags, config, warn);
   const stop = new AbortController();
   const onSignal = (): void => {
@@ -135,7 +136,7 @@ async function runTrain(flags: TrainFlags): Promise<{ json: object; text: string
     const pushed = pusher && pushReport(flags, await pusher.finish());
     if (result.interrupted) process.exitCode = 130;
     return {
-      json: { ...result, ...(pushed && { push: pushed }) },
+      json: { ...result, device: runtime.device, ...(pushed && { push: pushed }) },
       text: summary(result, flags.out, pushed && pushText(pushed)),
     };
   } finally {
@@ -143,6 +144,13 @@ async function runTrain(flags: TrainFlags): Promise<{ json: object; text: string
     await pusher?.close();
     process.off("SIGINT", onSignal).off("SIGTERM", onSignal);
   }
+}
+
+function deviceTest(config: TrainConfig): DeviceTest {
+  return {
+    what: "an iteration without its simulator",
+    measure: (runtime) => iterationMs(runtime, config),
+  };
 }
 
 /** Preset or run to resume, then the file, then flags: later ones win. */

@@ -7,7 +7,7 @@
 
 import type { LoraConfig } from "../../models/adapters.ts";
 import { individualBinding, sharedBinding } from "../../models/bindings.ts";
-import { logProb, sample, toAction } from "../../models/distributions.ts";
+import { asFloat, logProb, sample, toAction } from "../../models/distributions.ts";
 import { type ActorConfig, actor, type CriticConfig, critic, hiddenSize } from "../../models/networks.ts";
 import { ParameterLayout } from "../../models/parameters.ts";
 import { type ActorParameters, encodeTeam, mergeAdapters } from "../../models/policy.ts";
@@ -57,8 +57,8 @@ export function actingGraph(config: ActingConfig): OnnxModel {
   const x = encodeTeam(g, observations, config.actor);
   const { output, hidden } = actor(g, binding, x, config.actor, recurrent, mask);
   const drawn = sample(g, output, noise);
-  g.output("action", g.cast(toAction(g, drawn, config.actor.head), "float32"));
-  g.output("drawn", g.cast(drawn, "float32"));
+  g.output("action", asFloat(g, toAction(g, drawn, config.actor.head), config.actor.head));
+  g.output("drawn", asFloat(g, drawn, config.actor.head));
   g.output("log_prob", logProb(g, output, drawn));
   if (hidden) g.output("hidden_out", hidden);
   if (config.critic) addCritic(g, config.critic, envs);

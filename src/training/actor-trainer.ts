@@ -1,15 +1,17 @@
 /** The actor's side of training in one phase: what is trained, what is frozen, and the weights that act. */
+import type { LoraConfig } from "../../models/adapters.ts";
 import { initialise } from "../../models/initialise.ts";
 import type { ActorConfig } from "../../models/networks.ts";
 import { type ActorParameters, actorParameters, type Sharing } from "../../models/policy.ts";
 import { Random } from "../base/random.ts";
 import { floatTensor } from "../base/tensor.ts";
 import { encodeModel } from "../onnx/encode.ts";
-import type { BoundRun, Runtime, Session } from "../runtime/session.ts";
+import type { ResidentTensor, Runtime, Session } from "../runtime/session.ts";
 import { mergingGraph } from "./acting-graph.ts";
 import { ACTOR_METRICS, actorStep } from "./actor-step.ts";
 import { minibatchShape, type TrainConfig } from "./config.ts";
-import { Learner, type LearnerBatch, type LearnerState } from "./learner.ts";
+import { Learner, type LearnerState } from "./learner.ts";
+import type { LearnerBatch } from "./minibatches.ts";
 import type { RolloutBuffer } from "./rollout-buffer.ts";
 
 export interface ActorTrainerOptions {
@@ -27,19 +29,18 @@ export interface ActorTrainerOptions {
 /** Figures of an update by name. */
 export type ActorFigures = Readonly<Record<(typeof ACTOR_METRICS)[number] | "actorGradientNorm", number>>;
 
-/** Forms the weights that act from backbone and adapters, after each update. */
+/** A backbone under adapters, and the weights that act, formed of both after each update. */
 interface Merging {
   readonly session: Session;
-  readonly run: BoundRun;
+  /** float32 [1, P]: never written. */
+  readonly frozen: ResidentTensor;
   /** float32 [N, P]. */
-  readonly merged: Float32Array;
+  readonly merged: ResidentTensor;
 }
 
 export class ActorTrainer {
   readonly sharing: Sharing;
   readonly parameters: ActorParameters;
-  /** float32 [1 or N, P]: trained, or frozen under adapters. */
-  readonly #backbone: Float32Array;
   readonly #learner: Learner;
   readonly #merging: Merging | undefined;
 
@@ -49,23 +50,24 @@ export class ActorTrainer {
     this.parameters = actorParameters(actor, sharing);
     // The adapters' first numbers do not depend on what phase one drew.
     const random = new Random(config.seed).fork(sharing.kind === "low-rank" ? 2 : 1);
-    this.#backbone = options.backbone?.slice() ?? initialise(this.parameters.backbone, random);
+    const backbone = options.backbone?.slice() ?? initialise(this.parameters.backbone, random);
     const trained = this.parameters.adapters ?? this.parameters.backbone;
-    const first = sharing.kind === "low-rank" ? initialise(trained, random) : this.#backbone;
-    const frozen = floatTensor(this.parameters.backbone.dims, this.#backbone);
+    this.#merging =
+      sharing.kind === "low-rank"
+        ? startMerging(runtime, this.parameters, sharing.lora, backbone)
+        : undefined;
     this.#learner = new Learner({
       runtime,
       model: stepModel(options, this.parameters),
       dims: trained.dims,
-      parameters: first,
+      parameters: this.#merging ? initialise(trained, random) : backbone,
       epochs: config.epochs,
       minibatches: config.minibatches,
       threads: options.threads,
       seed: config.seed + 101,
-      ...(sharing.kind === "low-rank" && { constants: { frozen } }),
+      ...(this.#merging && { constants: { frozen: this.#merging.frozen } }),
     });
-    this.#merging = sharing.kind === "low-rank" ? this.#startMerging(runtime, sharing.lora) : undefined;
-    this.#merging?.run.run();
+    this.#merge();
   }
 
   /** Whether acting weights are a row an agent. */
@@ -73,24 +75,24 @@ export class ActorTrainer {
     return this.sharing.kind !== "shared";
   }
 
-  /** float32 [1 or N, P] in the backbone's layout: the weights that act now. The same memory over the phase. */
-  get acting(): Float32Array {
+  /** float32 [1 or N, P] in the backbone's layout: the weights that act until the next update. */
+  get acting(): ResidentTensor {
     return this.#merging?.merged ?? this.#learner.parameters;
   }
 
-  /** The backbone as it is now; under adapters it never changes. */
+  /** A copy of the backbone as it is now, float32 [1 or N, P]; under adapters it never changes. */
   get backbone(): Float32Array {
-    return this.sharing.kind === "low-rank" ? this.#backbone : this.#learner.parameters;
+    return downloaded(this.#merging?.frozen ?? this.#learner.parameters);
   }
 
-  /** float32 [N, Q] under adapters. */
+  /** A copy, float32 [N, Q], under adapters. */
   get adapters(): Float32Array | undefined {
-    return this.sharing.kind === "low-rank" ? this.#learner.parameters : undefined;
+    return this.#merging && downloaded(this.#learner.parameters);
   }
 
   update(batch: LearnerBatch, learningRate: number, clipRange: number): ActorFigures {
     const { metrics, gradientNorms } = this.#learner.update(batch, { learningRate, clipRange });
-    this.#merging?.run.run();
+    this.#merge();
     const named = Object.fromEntries(ACTOR_METRICS.map((name, index) => [name, metrics[index]!]));
     return { ...named, actorGradientNorm: Math.max(...gradientNorms) } as ActorFigures;
   }
@@ -101,24 +103,40 @@ export class ActorTrainer {
 
   restore(state: LearnerState): void {
     this.#learner.restore(state);
-    this.#merging?.run.run();
+    this.#merge();
   }
 
   dispose(): void {
     this.#learner.dispose();
     this.#merging?.session.dispose();
+    this.#merging?.frozen.dispose();
+    this.#merging?.merged.dispose();
   }
 
-  #startMerging(runtime: Runtime, lora: Extract<Sharing, { kind: "low-rank" }>["lora"]): Merging {
-    const session = runtime.createSession(encodeModel(mergingGraph(this.parameters, lora)));
-    const { backbone, adapters } = this.parameters;
-    const merged = floatTensor([adapters!.owners, backbone.size]);
-    const feeds = {
-      frozen: floatTensor(backbone.dims, this.#backbone),
-      adapters: floatTensor(adapters!.dims, this.#learner.parameters),
-    };
-    return { session, run: session.bind(feeds, { merged }), merged: merged.data };
+  #merge(): void {
+    if (!this.#merging) return;
+    const { session, frozen, merged } = this.#merging;
+    session.run({ frozen, adapters: this.#learner.parameters }, { merged });
   }
+}
+
+function startMerging(
+  runtime: Runtime,
+  parameters: ActorParameters,
+  lora: LoraConfig,
+  weights: Float32Array,
+): Merging {
+  const { backbone, adapters } = parameters;
+  return {
+    session: runtime.createSession(encodeModel(mergingGraph(parameters, lora))),
+    frozen: runtime.upload(floatTensor(backbone.dims, weights)),
+    merged: runtime.allocate("float32", [adapters!.owners, backbone.size]),
+  };
+}
+
+function downloaded(tensor: ResidentTensor): Float32Array {
+  // Parameters are float32.
+  return tensor.download().data as Float32Array;
 }
 
 /** The rollout as the actor's step reads it. @param advantages float32 [V, R], normalised. */

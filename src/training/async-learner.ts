@@ -4,14 +4,11 @@
  */
 import type { Worker } from "node:worker_threads";
 import { LorasaError } from "../base/errors.ts";
+import { floatTensor } from "../base/tensor.ts";
 import { startWorker } from "../base/worker.ts";
-import {
-  Learner,
-  type LearnerBatch,
-  type LearnerOptions,
-  type LearnerState,
-  type UpdateResult,
-} from "./learner.ts";
+import type { ResidentTensor } from "../runtime/session.ts";
+import { Learner, type LearnerOptions, type LearnerState, type UpdateResult } from "./learner.ts";
+import type { LearnerBatch } from "./minibatches.ts";
 
 export interface UpdateRates {
   readonly learningRate: number;
@@ -20,8 +17,9 @@ export interface UpdateRates {
 
 /** {@link Learner} with answers that are promised. */
 export interface AsyncLearner {
-  /** float32 [G, P] after the last update; the same memory throughout. */
-  readonly parameters: Float32Array;
+  /** float32 [G, P] after the last update, where graphs of the runtime read it; ask again after each update. */
+  readonly parameters: ResidentTensor;
+  /** What the last update left; do not write it. */
   carried(name: string): Float32Array;
   update(batch: LearnerBatch, rates: UpdateRates): Promise<UpdateResult>;
   state(): Promise<LearnerState>;
@@ -29,8 +27,8 @@ export interface AsyncLearner {
   close(): Promise<void>;
 }
 
-/** Options without the runtime: a thread makes its own. */
-export type ThreadLearnerOptions = Omit<LearnerOptions, "runtime">;
+/** What a thread is given: it makes a runtime of its own. */
+export type ThreadLearnerOptions = Omit<LearnerOptions, "runtime" | "constants">;
 
 /** What a learner thread is asked, and what it answers; every answer carries parameters and carried inputs. */
 export type LearnerRequest =
@@ -61,20 +59,20 @@ export function localLearner(options: LearnerOptions): AsyncLearner {
   };
 }
 
-/** Trains in a worker thread; batches are copied to it. */
-export function threadLearner(options: ThreadLearnerOptions): AsyncLearner {
+/** Trains on the CPU in a worker thread; batches are copied to it. The runtime holds what comes back. */
+export function threadLearner(options: ThreadLearnerOptions & Pick<LearnerOptions, "runtime">): AsyncLearner {
   return new ThreadLearner(options);
 }
 
 class ThreadLearner implements AsyncLearner {
-  readonly parameters: Float32Array;
+  readonly parameters: ResidentTensor;
   readonly #carried: Record<string, Float32Array>;
   readonly #worker: Worker;
   #waiting: { resolve: (answer: LearnerAnswer) => void; reject: (error: Error) => void } | undefined;
   #failure: Error | undefined;
 
-  constructor(options: ThreadLearnerOptions) {
-    this.parameters = options.parameters.slice();
+  constructor({ runtime, ...options }: ThreadLearnerOptions & Pick<LearnerOptions, "runtime">) {
+    this.parameters = runtime.upload(floatTensor(options.dims, options.parameters.slice()));
     this.#carried = Object.fromEntries(
       Object.entries(options.carried ?? {}).map(([name, { data }]) => [name, data.slice()]),
     );
@@ -124,7 +122,7 @@ class ThreadLearner implements AsyncLearner {
       waiting?.reject(new LorasaError("LORASA_GRAPH", { asked: "training", received: answer.error }));
       return;
     }
-    this.parameters.set(answer.parameters);
+    this.parameters.write(floatTensor(this.parameters.dims, answer.parameters));
     for (const [name, data] of Object.entries(answer.carried)) this.#carried[name]!.set(data);
     waiting?.resolve(answer);
   }

@@ -6,9 +6,10 @@
 import type { Random } from "../base/random.ts";
 import type { FloatTensor } from "../base/tensor.ts";
 import type { EnvGroup, VectorEnv } from "../envs/vector-contract.ts";
-import type { BoundRun, Session } from "../runtime/session.ts";
+import type { ResidentTensor, Runtime, Session } from "../runtime/session.ts";
+import { CarriedRun } from "./carried-run.ts";
 import { chunkOffset, copyRows, type RolloutBuffer, type RolloutShape, rowOffset } from "./rollout-buffer.ts";
-import { clearState, fillNoise, zeroTensors } from "./session-tensors.ts";
+import { clearStates, endedEnvs, fillNoise, zeroTensors } from "./session-tensors.ts";
 
 /** A finished episode. */
 export interface Episode {
@@ -17,6 +18,8 @@ export interface Episode {
 }
 
 export interface CollectorOptions {
+  /** Where the session runs. */
+  readonly runtime: Runtime;
   /** An acting graph with critic and noise, for the environments of one group. */
   readonly session: Session;
   readonly vectorEnv: VectorEnv;
@@ -29,7 +32,8 @@ interface Half {
   readonly group: EnvGroup;
   readonly feeds: Record<string, FloatTensor>;
   readonly fetches: Record<string, FloatTensor>;
-  run: BoundRun;
+  /** Carries the recurrent states. */
+  readonly run: CarriedRun;
   /** float32 [G]: 0 where the next observation is the first of an episode. */
   readonly mask: Float32Array;
 }
@@ -39,11 +43,10 @@ export interface CollectorState {
   readonly groups: readonly Readonly<Record<string, Float32Array>>[];
 }
 
-/** Recurrent states: feed and fetch of each. */
-const STATES = [
-  ["hidden", "hidden_out", "actorHidden"],
-  ["critic_hidden", "critic_hidden_out", "criticHidden"],
-] as const;
+/** Where a rollout keeps the recurrent states of the acting graph. */
+const STATES = { hidden: "actorHidden", critic_hidden: "criticHidden" } as const;
+/** Inputs that lie where they are trained. */
+const WEIGHTS = ["parameters", "critic_parameters"];
 
 export class Collector {
   readonly #options: CollectorOptions;
@@ -52,19 +55,13 @@ export class Collector {
 
   constructor(options: CollectorOptions) {
     this.#options = options;
-    this.#halves = options.vectorEnv.groups.map((group) => createHalf(options.session, group));
+    this.#halves = options.vectorEnv.groups.map((group) => createHalf(options, group));
   }
 
-  /** Weights float32 [1 or N, P] and [1, P]; kept, not copied. */
-  setParameters(actor: Float32Array, critic: Float32Array): void {
-    const { session } = this.#options;
-    for (const half of this.#halves) {
-      if (half.feeds["parameters"]!.data === actor && half.feeds["critic_parameters"]!.data === critic)
-        continue;
-      half.feeds["parameters"] = { ...half.feeds["parameters"]!, data: actor };
-      half.feeds["critic_parameters"] = { ...half.feeds["critic_parameters"]!, data: critic };
-      half.run = session.bind(half.feeds, half.fetches);
-    }
+  /** Weights float32 [1 or N, P] and [1, P] to act with from now on; read where they are. */
+  setParameters(actor: ResidentTensor, critic: ResidentTensor): void {
+    for (const { run, feeds, fetches } of this.#halves)
+      run.bind({ ...feeds, parameters: actor, critic_parameters: critic }, fetches);
   }
 
   /** Fills the buffer with one rollout from where the environments stand; the noise comes from `random`. */
@@ -74,6 +71,7 @@ export class Collector {
     for (let t = 0; t < shape.steps; t++) {
       for (const [index, half] of this.#halves.entries()) {
         if (t > 0) this.#finish(buffer, index, t - 1, episodes);
+        if (t % shape.chunkLength === 0) this.#storeStates(buffer, half, t);
         this.#act(half, random);
         this.#store(buffer, half, t);
         half.group.actions.set(half.fetches["action"]!.data);
@@ -96,29 +94,31 @@ export class Collector {
 
   /** Forgets recurrent states: every environment was reset. */
   reset(): void {
-    for (const { mask, feeds } of this.#halves) {
+    for (const { mask, run } of this.#halves) {
       mask.fill(0);
-      for (const [feed] of STATES) feeds[feed]?.data.fill(0);
+      clearStates(run, Array.from(mask.keys()));
     }
   }
 
   state(): CollectorState {
     return {
-      groups: this.#halves.map(({ mask, feeds }) => ({
+      groups: this.#halves.map(({ mask, run }) => ({
         mask: mask.slice(),
-        ...Object.fromEntries(
-          STATES.flatMap(([feed]) => (feeds[feed] ? [[feed, feeds[feed].data.slice()]] : [])),
-        ),
+        ...Object.fromEntries(run.carried.map((name) => [name, run.download(name).data])),
       })),
     };
   }
 
   restore({ groups }: CollectorState): void {
-    for (const [index, { mask, feeds }] of this.#halves.entries()) {
+    for (const [index, { mask, run }] of this.#halves.entries()) {
       const saved = groups[index]!;
       mask.set(saved["mask"]!);
-      for (const [feed] of STATES) if (saved[feed]) feeds[feed]!.data.set(saved[feed]);
+      for (const name of run.carried) run.write(name, saved[name]!);
     }
+  }
+
+  dispose(): void {
+    for (const { run } of this.#halves) run.dispose();
   }
 
   #act({ group, feeds, run }: Half, random: Random): void {
@@ -131,7 +131,18 @@ export class Collector {
     this.#inferenceMs += performance.now() - start;
   }
 
-  /** Everything known at step t before the environment answers; then the recurrent states move on. */
+  /** The recurrent states that a chunk begins with. */
+  #storeStates(buffer: RolloutBuffer, { group, run }: Half, t: number): void {
+    const { shape } = this.#options;
+    for (const [name, kept] of Object.entries(STATES)) {
+      if (shape[kept] === 0) continue;
+      const { data } = run.download(name);
+      const to = { data: buffer[kept], rows: buffer.chunks, at: chunkOffset(shape, t) + group.firstEnv };
+      copyRows({ data, rows: group.envs, at: 0 }, to, group.envs, shape[kept]);
+    }
+  }
+
+  /** Everything else known at step t before the environment answers. */
   #store(buffer: RolloutBuffer, { group, feeds, fetches, mask }: Half, t: number): void {
     const { shape } = this.#options;
     const { envs, firstEnv } = group;
@@ -146,23 +157,13 @@ export class Collector {
     put(group.active, buffer.active, 1);
     if (shape.maskSize > 0) put(feeds["action_mask"]!.data, buffer.actionMask, shape.maskSize);
     buffer.mask.set(mask, row);
-    const firstOfChunk = t % shape.chunkLength === 0;
-    for (const [feed, fetch, kept] of STATES) {
-      const state = feeds[feed];
-      if (!state) continue;
-      if (firstOfChunk) {
-        const to = { data: buffer[kept], rows: buffer.chunks, at: chunkOffset(shape, t) + firstEnv };
-        copyRows({ data: state.data, rows: envs, at: 0 }, to, envs, shape[kept]);
-      }
-      state.data.set(fetches[fetch]!.data);
-    }
     mask.fill(1);
   }
 
   /** Takes what the environment answered to step t. */
   #finish(buffer: RolloutBuffer, index: number, t: number, episodes: Episode[]): void {
     const half = this.#halves[index]!;
-    const { group, mask, feeds } = half;
+    const { group, mask, run } = half;
     this.#options.vectorEnv.finishStep(index);
     const row = rowOffset(this.#options.shape, t) + group.firstEnv;
     buffer.rewards.set(group.rewards, row);
@@ -170,19 +171,19 @@ export class Collector {
     buffer.truncated.set(group.truncated, row);
     if (this.#options.shape.finalValues && group.truncated.includes(1))
       this.#storeFinalValues(buffer, half, row);
-    for (let e = 0; e < group.envs; e++) {
-      if (!group.terminated[e] && !group.truncated[e]) continue;
+    const ended = endedEnvs(group);
+    for (const e of ended) {
       episodes.push({ return: group.episodeReturn[e]!, length: group.episodeLength[e]! });
       mask[e] = 0;
-      for (const [feed] of STATES) clearState(feeds[feed], e);
     }
+    clearStates(run, ended);
   }
 
   /** Values of the observations where episodes were cut off, with the recurrent state that led there. */
   #storeFinalValues(buffer: RolloutBuffer, { group, feeds, fetches, run }: Half, row: number): void {
     feeds["observations"]!.data.set(group.finalObservations);
     feeds["state"]!.data.set(group.finalState);
-    run.run();
+    run.peek();
     const from = { data: fetches["value"]!.data, rows: group.envs, at: 0 };
     copyRows(from, { data: buffer.finalValues, rows: buffer.rows, at: row }, group.envs, 1);
   }
@@ -191,15 +192,15 @@ export class Collector {
     feeds["observations"]!.data.set(group.observations);
     feeds["state"]!.data.set(group.state);
     feeds["action_mask"]?.data.set(group.actionMask);
-    run.run();
+    run.peek();
     const from = { data: fetches["value"]!.data, rows: group.envs, at: 0 };
     const to = { data: buffer.bootstrapValues, rows: buffer.shape.envs, at: group.firstEnv };
     copyRows(from, to, group.envs, 1);
   }
 }
 
-function createHalf(session: Session, group: EnvGroup): Half {
-  const feeds = zeroTensors(session.inputs);
-  const fetches = zeroTensors(session.outputs);
-  return { group, feeds, fetches, run: session.bind(feeds, fetches), mask: new Float32Array(group.envs) };
+function createHalf({ runtime, session }: CollectorOptions, group: EnvGroup): Half {
+  const run = new CarriedRun(runtime, session);
+  const feeds = zeroTensors(run.inputs.filter(({ name }) => !WEIGHTS.includes(name)));
+  return { group, feeds, fetches: zeroTensors(run.outputs), run, mask: new Float32Array(group.envs) };
 }

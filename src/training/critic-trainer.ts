@@ -8,7 +8,7 @@ import type { Runtime } from "../runtime/session.ts";
 import { type AsyncLearner, localLearner, threadLearner } from "./async-learner.ts";
 import { minibatchShape, type TrainConfig } from "./config.ts";
 import { criticStep } from "./critic-step.ts";
-import type { LearnerBatch } from "./learner.ts";
+import type { LearnerBatch } from "./minibatches.ts";
 import type { RolloutBuffer } from "./rollout-buffer.ts";
 import type { ValueNormState } from "./value-norm.ts";
 
@@ -17,7 +17,7 @@ export interface CriticTrainerOptions {
   readonly config: TrainConfig;
   readonly critic: CriticConfig;
   readonly layout: ParameterLayout;
-  /** Whether it trains in a thread of its own, beside the actor. */
+  /** Whether it may train in a thread of its own, beside the actor. */
   readonly ownThread: boolean;
   readonly threads: number;
 }
@@ -26,8 +26,9 @@ export interface CriticTrainerOptions {
 const VALUE_NORMS = 1;
 
 export function createCriticLearner(options: CriticTrainerOptions): AsyncLearner {
-  const { config, critic, layout } = options;
+  const { config, critic, layout, runtime } = options;
   const common = {
+    runtime,
     model: criticStep({
       critic,
       layout,
@@ -48,10 +49,15 @@ export function createCriticLearner(options: CriticTrainerOptions): AsyncLearner
       debias: floatTensor([VALUE_NORMS]),
     },
   };
-  return options.ownThread ? threadLearner(common) : localLearner({ ...common, runtime: options.runtime });
+  return options.ownThread && gainsByThread(runtime) ? threadLearner(common) : localLearner(common);
 }
 
-/** The normaliser's statistics: the learner's own memory. */
+/** A thread makes ONNX Runtime's sessions on the CPU; runs of another device wait for one another anyway. */
+function gainsByThread({ backend, device }: Runtime): boolean {
+  return backend === "onnxruntime" && device === "cpu";
+}
+
+/** The normaliser's statistics after the last update. */
 export function valueNormOf(learner: AsyncLearner): ValueNormState {
   return {
     runningMean: learner.carried("running_mean"),

@@ -1,13 +1,14 @@
 /** Plays whole episodes with a team's policy, in process: no learning, no noise unless asked for. */
 import type { Team } from "../../models/team.ts";
 import { Random } from "../base/random.ts";
-import { type FloatTensor, floatTensor } from "../base/tensor.ts";
+import { floatTensor } from "../base/tensor.ts";
 import type { EnvGroup, VectorEnv } from "../envs/vector-contract.ts";
 import { encodeModel } from "../onnx/encode.ts";
-import type { BoundRun, Runtime } from "../runtime/session.ts";
+import type { ResidentTensor, Runtime } from "../runtime/session.ts";
 import { actingGraph, mergingGraph } from "./acting-graph.ts";
+import { CarriedRun } from "./carried-run.ts";
 import type { Episode } from "./collector.ts";
-import { clearState, fillNoise, zeroTensors } from "./session-tensors.ts";
+import { clearStates, endedEnvs, fillNoise, zeroTensors } from "./session-tensors.ts";
 
 export interface EvaluationOptions {
   readonly runtime: Runtime;
@@ -21,17 +22,16 @@ export interface EvaluationOptions {
   readonly onEpisode?: (episode: Episode, done: number) => void;
 }
 
-/** Weights float32 [1 or N, P] that act: merged with the adapters where there are any. */
-export function actingWeights(runtime: Runtime, team: Team): Float32Array {
-  if (team.sharing.kind !== "low-rank") return team.backbone;
-  const session = runtime.createSession(encodeModel(mergingGraph(team.parameters, team.sharing.lora)));
+/** Weights float32 [1 or N, P] that act, uploaded: merged with the adapters where there are any. */
+export function actingWeights(runtime: Runtime, team: Team): ResidentTensor {
   const { backbone, adapters } = team.parameters;
-  const results = session.run({
-    frozen: floatTensor(backbone.dims, team.backbone),
-    adapters: floatTensor(adapters!.dims, team.adapters!),
-  });
+  const weights = floatTensor(backbone.dims, team.backbone);
+  if (team.sharing.kind !== "low-rank") return runtime.upload(weights);
+  const session = runtime.createSession(encodeModel(mergingGraph(team.parameters, team.sharing.lora)));
+  const merged = runtime.allocate("float32", [adapters!.owners, backbone.size]);
+  session.run({ frozen: weights, adapters: floatTensor(adapters!.dims, team.adapters!) }, { merged });
   session.dispose();
-  return (results["merged"] as FloatTensor).data;
+  return merged;
 }
 
 /** Finished episodes, in the order of environments and then of time. */
@@ -48,9 +48,9 @@ export function evaluate(team: Team, options: EvaluationOptions): Episode[] {
     player.act(random);
     vectorEnv.startStep(0);
     vectorEnv.finishStep(0);
-    for (let e = 0; e < group.envs; e++) {
-      if (!group.terminated[e] && !group.truncated[e]) continue;
-      player.forget(e);
+    const ended = endedEnvs(group);
+    player.forget(ended);
+    for (const e of ended) {
       const episode = { return: group.episodeReturn[e]!, length: group.episodeLength[e]! };
       if (finished[e]!.length === perEnv) continue;
       finished[e]!.push(episode);
@@ -65,8 +65,8 @@ export function evaluate(team: Team, options: EvaluationOptions): Episode[] {
 interface Player {
   /** Writes the group's actions for its observations. */
   act(random: Random): void;
-  /** Zeroes the recurrent state of an environment whose episode ended. */
-  forget(env: number): void;
+  /** Zeroes the recurrent state of environments whose episode ended. */
+  forget(envs: readonly number[]): void;
   dispose(): void;
 }
 
@@ -80,10 +80,11 @@ function createPlayer(runtime: Runtime, team: Team, group: EnvGroup, sampled: bo
     sampled,
   });
   const session = runtime.createSession(encodeModel(graph));
-  const feeds = zeroTensors(session.inputs);
-  const fetches = zeroTensors(session.outputs);
-  feeds["parameters"] = { ...feeds["parameters"]!, data: actingWeights(runtime, team) };
-  const run: BoundRun = session.bind(feeds, fetches);
+  const run = new CarriedRun(runtime, session);
+  const feeds = zeroTensors(run.inputs.filter(({ name }) => name !== "parameters"));
+  const fetches = zeroTensors(run.outputs);
+  const parameters = actingWeights(runtime, team);
+  run.bind({ ...feeds, parameters }, fetches);
   const discrete = team.actor.head.kind === "categorical";
   return {
     act(random) {
@@ -92,9 +93,12 @@ function createPlayer(runtime: Runtime, team: Team, group: EnvGroup, sampled: bo
       if (feeds["noise"]) fillNoise(feeds["noise"].data, discrete, random);
       run.run();
       group.actions.set(fetches["action"]!.data);
-      if (feeds["hidden"]) feeds["hidden"].data.set(fetches["hidden_out"]!.data);
     },
-    forget: (env) => clearState(feeds["hidden"], env),
-    dispose: () => session.dispose(),
+    forget: (envs) => clearStates(run, envs),
+    dispose() {
+      run.dispose();
+      parameters.dispose();
+      session.dispose();
+    },
   };
 }

@@ -18,7 +18,9 @@ function answer(request: LearnerRequest): LearnerAnswer {
     const carried = Object.fromEntries(
       Object.keys(options.carried ?? {}).map((name) => [name, learner.carried(name)]),
     );
-    return { parameters: learner.parameters, carried, ...extra };
+    // What a worker trains is float32.
+    const parameters = learner.parameters.download().data as Float32Array;
+    return { parameters, carried, ...extra };
   } catch (error) {
     return { parameters: new Float32Array(), carried: {}, error: (error as Error).message };
   }

@@ -110,23 +110,3 @@ export function copyRows(
     to.data.set(from.data.subarray(start, start + count * width), (head * to.rows + to.at) * width);
   }
 }
-
-/**
- * Picks chunks out of float32 [heads, L, C, width] into [heads, L, selected, width].
- * @param chunks indices in [0, C).
- */
-export function gatherChunks(
-  from: Float32Array,
-  to: Float32Array,
-  { heads, chunkLength, width, total }: { heads: number; chunkLength: number; width: number; total: number },
-  chunks: Int32Array,
-): void {
-  let target = 0;
-  for (let block = 0; block < heads * chunkLength; block++) {
-    for (const chunk of chunks) {
-      const start = (block * total + chunk) * width;
-      to.set(from.subarray(start, start + width), target);
-      target += width;
-    }
-  }
-}

@@ -1,7 +1,9 @@
-/** The tensors that acting sessions are bound to: made for a graph's sizes, filled with noise, cleared at an episode's end. */
+/** The tensors that sessions are bound to: made for a graph's sizes, filled with noise, cleared at an episode's end. */
 import type { Random } from "../base/random.ts";
 import { type FloatTensor, floatTensor } from "../base/tensor.ts";
+import type { EnvGroup } from "../envs/vector-contract.ts";
 import type { TensorInfo } from "../runtime/session.ts";
+import type { CarriedRun } from "./carried-run.ts";
 
 /** A float32 tensor of zeros for each input or output of a graph whose sizes are all fixed. */
 export function zeroTensors(infos: readonly TensorInfo[]): Record<string, FloatTensor> {
@@ -14,12 +16,25 @@ export function fillNoise(noise: Float32Array, discrete: boolean, random: Random
   for (let k = 0; k < noise.length; k++) noise[k] = discrete ? random.gumbel() : random.normal();
 }
 
-/** Zeroes environment `env` of a recurrent state float32 [heads, environments, H]; nothing where there is no state. */
-export function clearState(state: FloatTensor | undefined, env: number): void {
-  if (!state) return;
-  const [heads, envs, width] = state.dims as readonly [number, number, number];
-  for (let head = 0; head < heads; head++) {
-    const start = (head * envs + env) * width;
-    state.data.fill(0, start, start + width);
+/** Environments of a group, counted from its first, whose episode ended with the last step. */
+export function endedEnvs({ envs, terminated, truncated }: EnvGroup): number[] {
+  const ended: number[] = [];
+  for (let e = 0; e < envs; e++) if (terminated[e] || truncated[e]) ended.push(e);
+  return ended;
+}
+
+/** Zeroes environments `ended` in the recurrent states float32 [heads, environments, H] that a run carries, if any. */
+export function clearStates(run: CarriedRun, ended: readonly number[]): void {
+  if (ended.length === 0) return;
+  for (const name of run.carried) {
+    const { data, dims } = run.download(name);
+    const [heads, envs, width] = dims as readonly [number, number, number];
+    for (let head = 0; head < heads; head++) {
+      for (const env of ended) {
+        const start = (head * envs + env) * width;
+        data.fill(0, start, start + width);
+      }
+    }
+    run.write(name, data);
   }
 }

@@ -29,7 +29,8 @@ import {
 import { createCriticLearner, criticBatch, valueNormOf } from "./critic-trainer.ts";
 import { explainedVariance } from "./explained-variance.ts";
 import { type GaeOutput, generalisedAdvantages } from "./gae.ts";
-import type { LearnerBatch, LearnerState } from "./learner.ts";
+import type { LearnerState } from "./learner.ts";
+import type { LearnerBatch } from "./minibatches.ts";
 import { createRolloutBuffer, type RolloutBuffer, type RolloutShape, rowOffset } from "./rollout-buffer.ts";
 import { denormaliseValues } from "./value-norm.ts";
 
@@ -38,7 +39,7 @@ export interface TrainerOptions {
   readonly runtime: Runtime;
   /** Environments of the configuration's task, in groups of equal size. The trainer resets but does not close it. */
   readonly vectorEnv: VectorEnv;
-  /** Whether the critic trains in a thread beside the actor. Default true. */
+  /** Whether the critic trains in a thread beside the actor where that gains time. Default true. */
   readonly criticThread?: boolean;
 }
 
@@ -122,7 +123,7 @@ export class Trainer {
     return this.#actor.sharing.kind === "low-rank" ? "adapters" : "shared";
   }
 
-  /** The team as it is now: views of memory that further training changes. */
+  /** A copy of the team as it is now. */
   get team(): Team {
     const { backbone, adapters, parameters, sharing } = this.#actor;
     return {
@@ -134,11 +135,6 @@ export class Trainer {
       backbone,
       ...(adapters && { adapters }),
     };
-  }
-
-  /** The critic's layout and float32 [1, P]. */
-  get critic(): { layout: ParameterLayout; parameters: Float32Array } {
-    return { layout: this.#critic.layout, parameters: this.#criticLearner.parameters };
   }
 
   /** Collects one rollout and learns from it; changes to the adapters when their step has come. */
@@ -167,7 +163,7 @@ export class Trainer {
   async state(): Promise<TrainerState> {
     return {
       envSteps: this.#envSteps,
-      backbone: this.#actor.backbone.slice(),
+      backbone: this.#actor.backbone,
       actor: this.#actor.state(),
       critic: await this.#criticLearner.state(),
       collector: this.#collector.state(),
@@ -188,6 +184,7 @@ export class Trainer {
   }
 
   async close(): Promise<void> {
+    this.#collector.dispose();
     this.#actor.dispose();
     this.#session.dispose();
     await this.#criticLearner.close();
@@ -197,6 +194,7 @@ export class Trainer {
   #switchPhase(backbone: Float32Array = this.#actor.backbone): void {
     const collected = this.#collector.state();
     const [actor, session, collector] = this.#startPhase("adapters", backbone);
+    this.#collector.dispose();
     this.#actor.dispose();
     this.#session.dispose();
     [this.#actor, this.#session, this.#collector] = [actor, session, collector];
@@ -228,7 +226,11 @@ export class Trainer {
       ),
     );
     const discrete = this.spec.actionSpace.kind === "discrete";
-    return [actor, session, new Collector({ session, vectorEnv, shape: this.#buffer.shape, discrete })];
+    return [
+      actor,
+      session,
+      new Collector({ runtime, session, vectorEnv, shape: this.#buffer.shape, discrete }),
+    ];
   }
 
   /** Advantages (normalised) and returns of the rollout; how much of the returns' spread the values explained. */
@@ -263,7 +265,7 @@ export class Trainer {
     return explained;
   }
 
-  /** The critic trains in its thread while the actor trains here. */
+  /** The critic trains in its thread while the actor trains here; without a thread, before it. */
   async #update(): Promise<{
     figures: ActorFigures & { valueLoss: number; criticGradientNorm: number };
     learningRate: number;
@@ -281,7 +283,7 @@ export class Trainer {
   }
 }
 
-function rolloutShape(config: TrainConfig, spec: EnvSpec): RolloutShape {
+export function rolloutShape(config: TrainConfig, spec: EnvSpec): RolloutShape {
   const agents = spec.agents.length;
   const hidden = config.recurrent ? config.hidden.at(-1)! : 0;
   return {

@@ -165,6 +165,28 @@ test("serve, simulate and adapter work together, and the server ends on a signal
   }
 });
 
+test("auto names the device that it took and the time that decided; simulate serves a repository itself", () => {
+  const evaluated = lorasa("evaluate", checkpoint, "--episodes", "1", "--device", "auto");
+  assert.equal(evaluated.status, 0, evaluated.stderr);
+  assert.match(evaluated.stderr, /^lorasa: device (cpu|webgpu|cuda): a step takes [\d.]+ [µm]s[,;]/m);
+  const run = join(folder, "auto");
+  const trained = lorasa("train", "--steps", "160", ...TINY, "--device", "auto", "--out", run, "--json");
+  assert.match(trained.stderr, /^device (cpu|webgpu|cuda): an iteration without its simulator takes /m);
+  const { device } = JSON.parse(trained.stdout.trim().split("\n").at(-1)!) as { device: string };
+  assert.ok(trained.stderr.includes(`device ${device}: `));
+  const flags = ["--repository", repository, "--model", "stacked", "--device", "auto", "--episodes", "1"];
+  const simulated = json("simulate", ...flags) as {
+    returns: number[];
+    devices: { model: string; why: string }[];
+  };
+  assert.equal(simulated.returns.length, 1);
+  assert.deepEqual(
+    simulated.devices.map(({ model }) => model),
+    ["factored", "merged", "stacked"],
+  );
+  for (const { why } of simulated.devices) assert.match(why, /a team request of 8 environments takes/);
+});
+
 test("each mistake is one line, exit code 2, and nothing is written", async () => {
   const nowhere = join(folder, "nothing");
   const broken = join(folder, "broken");

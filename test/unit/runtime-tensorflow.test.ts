@@ -106,7 +106,7 @@ test("where none is installed or starts, one line says what was looked for and w
 test("the flags pick a device's library, and say which it was", async () => {
   const notes: string[] = [];
   const open = (flags: Parameters<typeof openRuntime>[0]) =>
-    openRuntime(flags, (line) => void notes.push(line));
+    openRuntime(flags, { what: "a step", measure: () => 1 }, (line) => void notes.push(line));
   assert.equal((await open({ backend: "onnxruntime" })).device, "cpu");
   assert.deepEqual(notes, []);
   const runtime = await open({ backend: "tensorflow", device: "cpu" });

@@ -13,7 +13,6 @@ import { Collector, type Episode } from "../../src/training/collector.ts";
 import {
   chunkOffset,
   createRolloutBuffer,
-  gatherChunks,
   type RolloutBuffer,
   type RolloutShape,
   rowOffset,
@@ -45,25 +44,6 @@ test("rows of the same step of all chunks are neighbours", () => {
     [0, 1, 2, 3].map((t) => rowOffset(single, t)),
     [0, 3, 6, 9],
   );
-});
-
-test("chunks are gathered whole, in the order asked for, for every head and step", () => {
-  // Two heads, chunks of two steps, three chunks, two numbers a row: head, step and chunk are the digits.
-  const digits = [0, 1].flatMap((head) =>
-    [0, 1].flatMap((step) =>
-      [0, 1, 2].flatMap((chunk) => {
-        const row = 100 * head + 10 * step + chunk;
-        return [row, -row];
-      }),
-    ),
-  );
-  const gathered = new Float32Array(2 * 2 * 2 * 2);
-  const shape = { heads: 2, chunkLength: 2, width: 2, total: 3 };
-  gatherChunks(Float32Array.from(digits), gathered, shape, Int32Array.of(2, 0));
-  assertClose(gathered, [2, -2, 0, 0, 12, -12, 10, -10, 102, -102, 100, -100, 112, -112, 110, -110], {
-    atol: 0,
-    rtol: 0,
-  });
 });
 
 /** A task in which everything depends on everything, ends of both kinds included. */
@@ -179,10 +159,14 @@ for (const setup of SETUPS) {
 
     const vectorEnv = fakeVectorEnv(busyTask(discrete), { envs: ENVS, groups: GROUPS });
     vectorEnv.reset(5);
-    const session = createRuntime().createSession(encodeModel(actingGraph(acting(ENVS / GROUPS))));
+    const runtime = createRuntime();
+    const session = runtime.createSession(encodeModel(actingGraph(acting(ENVS / GROUPS))));
     const shape = shapeOf(setup);
-    const collector = new Collector({ session, vectorEnv, shape, discrete });
-    collector.setParameters(weights, criticWeights);
+    const collector = new Collector({ runtime, session, vectorEnv, shape, discrete });
+    collector.setParameters(
+      runtime.upload(floatTensor(layout.dims, weights)),
+      runtime.upload(floatTensor(criticLayout.dims, criticWeights)),
+    );
     collector.reset();
     const plain = plainCollector(setup, acting(1), weights, criticWeights);
 
@@ -196,6 +180,7 @@ for (const setup of SETUPS) {
       assert.deepEqual(episodes.map(rounded).sort(byReturn), expected.episodes.map(rounded).sort(byReturn));
       compare(buffer, expected.buffer, `rollout ${rollout}`);
     }
+    collector.dispose();
     session.dispose();
   });
 }

@@ -5,32 +5,9 @@ import { createRuntime } from "../../src/runtime/onnxruntime.ts";
 import { phaseAt, sharingIn, switchStep, type TrainConfig } from "../../src/training/config.ts";
 import { actingWeights } from "../../src/training/evaluation.ts";
 import { Trainer, type TrainerState } from "../../src/training/trainer.ts";
-import { type FakeTask, fakeVectorEnv } from "../helpers/fake-vector-env.ts";
+import { chase } from "../helpers/chase-task.ts";
+import { fakeVectorEnv } from "../helpers/fake-vector-env.ts";
 import { tinyConfig } from "../helpers/tiny-run.ts";
-
-/** Two agents paid for actions near a number that moves with what they see; episodes of 7 to 10 steps. */
-function chase(discrete: boolean): FakeTask {
-  const target = ({ env, episode, step }: { env: number; episode: number; step: number }): number =>
-    Math.sin(env + 3 * episode + 0.5 * step);
-  return {
-    agents: 2,
-    observationSize: 3,
-    stateSize: 4,
-    actionSpace: discrete
-      ? { kind: "discrete", count: 3 }
-      : { kind: "continuous", size: 2, low: -1, high: 1 },
-    observation: (moment, agent) => [target(moment), moment.memory, agent],
-    state: (moment) => [target(moment), moment.memory, 1, -1],
-    actionMask: ({ step }, agent) => [1, 1, (step + agent) % 2],
-    active: ({ step }, agent) => agent === 0 || step < 5,
-    step: (moment, actions) => ({
-      reward: -((actions[0]![0]! - target(moment)) ** 2) + actions[1]![0]!,
-      memory: 0.9 * moment.memory + 0.1 * actions[1]![0]!,
-      terminated: moment.step === 6 && moment.env % 2 === 0,
-      truncated: moment.step === 9,
-    }),
-  };
-}
 
 interface Run {
   readonly trainer: Trainer;
@@ -43,6 +20,11 @@ async function start(config: TrainConfig, options: { discrete?: boolean; criticT
   return new Trainer({ config, runtime: createRuntime(), vectorEnv, criticThread });
 }
 
+function actingNow(trainer: Trainer): Float32Array {
+  // Weights are float32.
+  return actingWeights(createRuntime(), trainer.team).download().data as Float32Array;
+}
+
 /** Trains to the end; what acts after each iteration. */
 async function finish(trainer: Trainer): Promise<Run> {
   const weights: Float32Array[] = [];
@@ -50,7 +32,7 @@ async function finish(trainer: Trainer): Promise<Run> {
     const report = await trainer.iterate();
     for (const [name, value] of Object.entries(report.figures))
       assert.ok(Number.isFinite(value), `${name} is ${value} at step ${report.envSteps}`);
-    weights.push(actingWeights(createRuntime(), trainer.team).slice());
+    weights.push(actingNow(trainer));
   }
   return { trainer, weights };
 }
@@ -99,17 +81,17 @@ test("the critic's own thread changes no number", async () => {
 test("adapters start at the switch as the shared policy, and the backbone stays bit for bit", async () => {
   const trainer = await start(tinyConfig({ switchAt: 0.5 }));
   while (trainer.phase === "shared" && trainer.envSteps < switchStep(trainer.config)) await trainer.iterate();
-  const shared = trainer.team.backbone.slice();
-  const critic = trainer.critic.parameters.slice();
+  const shared = trainer.team.backbone;
+  const critic = (await trainer.state()).critic.parameters;
   await trainer.iterate();
   assert.equal(trainer.phase, "adapters");
   assert.deepEqual(trainer.team.backbone, shared);
-  assert.notDeepEqual(trainer.critic.parameters, critic, "the critic goes on");
-  const adapters = trainer.team.adapters!.slice();
+  assert.notDeepEqual((await trainer.state()).critic.parameters, critic, "the critic goes on");
+  const adapters = trainer.team.adapters;
   await finish(trainer);
   assert.deepEqual(trainer.team.backbone, shared);
   assert.notDeepEqual(trainer.team.adapters, adapters, "the adapters learn");
-  const acting = actingWeights(createRuntime(), trainer.team);
+  const acting = actingNow(trainer);
   const [own, other] = [acting.subarray(0, shared.length), acting.subarray(shared.length)];
   assert.notDeepEqual(own, other, "the agents come to differ");
   const layout = trainer.team.parameters.backbone;

@@ -48,12 +48,13 @@ export class ServedTeam implements TeamPolicy {
   }
 }
 
-/** Loads an exported model's folder and answers from it without HTTP. */
+/** Loads an exported model's folder, on the quickest of the devices, and answers from it without HTTP. */
 export async function localTeam(
   folder: string,
-  runtime: Runtime,
+  runtimes: readonly Runtime[],
 ): Promise<{ policy: TeamPolicy; model: PolicyModel }> {
-  const model = await loadModel(folder, { runtime, threads: 1 });
+  const [runtime, ...otherRuntimes] = runtimes as [Runtime, ...Runtime[]];
+  const model = await loadModel(folder, { runtime, otherRuntimes, threads: 1 });
   const [endpoint] = model.endpoints;
   const policy: TeamPolicy = {
     async infer(inputs) {
