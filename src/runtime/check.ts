@@ -111,3 +111,12 @@ function fits(
     return bound === actual;
   });
 }
+
+/** What using a session or resident tensor after `dispose` is answered. */
+export function disposed(what: string): LorasaError {
+  return new LorasaError("LORASA_DISPOSED", {
+    asked: `using ${what}`,
+    expected: "an open one",
+    received: "one that was disposed",
+  });
+}

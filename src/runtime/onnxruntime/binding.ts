@@ -134,14 +134,6 @@ export function runGraph(
   }
 }
 
-export function disposed(what: string): LorasaError {
-  return new LorasaError("LORASA_DISPOSED", {
-    asked: `using ${what}`,
-    expected: "an open one",
-    received: "one that was disposed",
-  });
-}
-
 function graphError(asked: string, cause: unknown): LorasaError {
   const expected = asked.startsWith("loading") ? { expected: "a valid ONNX model" } : {};
   return new LorasaError("LORASA_GRAPH", { asked, ...expected, received: nativeMessage(cause), cause });

@@ -3,7 +3,7 @@ import type { Tensor } from "onnxruntime-common";
 import { LorasaError } from "../../base/errors.ts";
 import { decodeModel } from "../../onnx/decode.ts";
 import { encodeModel } from "../../onnx/encode.ts";
-import { checkFeeds, checkFetches } from "../check.ts";
+import { checkFeeds, checkFetches, disposed } from "../check.ts";
 import type {
   BoundRun,
   Device,
@@ -13,7 +13,7 @@ import type {
   SharedWeight,
   TensorInfo,
 } from "../session.ts";
-import { disposed, loadGraph, type NativeSession, type NativeTensors, runGraph } from "./binding.ts";
+import { loadGraph, type NativeSession, type NativeTensors, runGraph } from "./binding.ts";
 import { findCpuNodes } from "./cpu-nodes.ts";
 import { liftConstants, type WeightPool } from "./shared-weights.ts";
 import { fromNative, mapValues, tensorInfo, toNative } from "./tensors.ts";

@@ -1,9 +1,8 @@
 /** Resident tensors where sessions read the host's memory: nothing is copied. */
 import type { Tensor } from "onnxruntime-common";
 import { DTYPES, type DType, elementCount, type HostTensor } from "../../base/tensor.ts";
-import { checkFirst, checkSame } from "../check.ts";
+import { checkFirst, checkSame, disposed } from "../check.ts";
 import type { Device, ResidentTensor } from "../session.ts";
-import { disposed } from "./binding.ts";
 import { type NativeResident, toNative } from "./tensors.ts";
 
 export class HostResident implements ResidentTensor, NativeResident {

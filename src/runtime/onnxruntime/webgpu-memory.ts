@@ -10,9 +10,9 @@ import { Tensor } from "onnxruntime-common";
 import { LorasaError } from "../../base/errors.ts";
 import { DTYPES, type DType, elementCount, formatDims, type HostTensor } from "../../base/tensor.ts";
 import { encodeModel } from "../../onnx/encode.ts";
-import { checkFirst, checkSame } from "../check.ts";
+import { checkFirst, checkSame, disposed } from "../check.ts";
 import type { ResidentTensor } from "../session.ts";
-import { disposed, loadGraph, type NativeSession, runGraph } from "./binding.ts";
+import { loadGraph, type NativeSession, runGraph } from "./binding.ts";
 import { hostZeros } from "./host-memory.ts";
 import { fromNative, type NativeResident, toNative } from "./tensors.ts";
 

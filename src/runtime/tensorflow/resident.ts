@@ -4,10 +4,10 @@
  */
 import type { Tensor } from "@tensorflow/tfjs";
 import { DTYPES, type DType, type HostTensor } from "../../base/tensor.ts";
-import { checkFirst, checkSame } from "../check.ts";
+import { checkFirst, checkSame, disposed } from "../check.ts";
 import type { Device, ResidentTensor } from "../session.ts";
 import { TENSOR_TYPES, type TensorFlow } from "./operators.ts";
-import { checkType, disposed, toHost, toTensor } from "./tensors.ts";
+import { checkType, toHost, toTensor } from "./tensors.ts";
 
 /** The resident tensors of a runtime. */
 export class TensorflowMemory {

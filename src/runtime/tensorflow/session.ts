@@ -5,11 +5,11 @@ import type { DType, HostTensor } from "../../base/tensor.ts";
 import { checkModel } from "../../onnx/check.ts";
 import { decodeModel } from "../../onnx/decode.ts";
 import type { OnnxModel } from "../../onnx/model.ts";
-import { checkFeeds, checkFetches } from "../check.ts";
+import { checkFeeds, checkFetches, disposed } from "../check.ts";
 import type { BoundRun, Device, RunTensor, Session, TensorInfo } from "../session.ts";
 import { planOf, type Step, stepsOf } from "./plan.ts";
 import { type TensorflowMemory, TensorflowResident } from "./resident.ts";
-import { disposed, toHost, toTensor } from "./tensors.ts";
+import { toHost, toTensor } from "./tensors.ts";
 
 type Feeds = Readonly<Record<string, RunTensor>>;
 type Fetches = Readonly<Record<string, RunTensor | null>>;

@@ -37,14 +37,6 @@ export function toHost(tensor: Tensor, dtype: DType, into?: HostTensor): HostTen
   return host;
 }
 
-export function disposed(what: string): LorasaError {
-  return new LorasaError("LORASA_DISPOSED", {
-    asked: `using ${what}`,
-    expected: "an open one",
-    received: "one that was disposed",
-  });
-}
-
 function narrowed(values: BigInt64Array): Int32Array {
   const result = new Int32Array(values.length);
   for (let i = 0; i < values.length; i++) {
