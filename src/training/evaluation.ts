@@ -36,9 +36,18 @@ export function actingWeights(runtime: Runtime, team: Team): ResidentTensor {
 
 /** Finished episodes, in the order of environments and then of time. */
 export function evaluate(team: Team, options: EvaluationOptions): Episode[] {
-  const { vectorEnv, runtime, episodes, seed } = options;
+  const { vectorEnv, runtime, sampled = false } = options;
+  const player = createPlayer(runtime, team, vectorEnv.groups[0]!, sampled);
+  try {
+    return playEpisodes(player, options);
+  } finally {
+    player.dispose();
+  }
+}
+
+function playEpisodes(player: Player, options: EvaluationOptions): Episode[] {
+  const { vectorEnv, episodes, seed } = options;
   const [group] = vectorEnv.groups as readonly [EnvGroup];
-  const player = createPlayer(runtime, team, group, options.sampled ?? false);
   const perEnv = Math.ceil(episodes / group.envs);
   const finished: Episode[][] = Array.from({ length: group.envs }, () => []);
   const random = new Random(seed);
@@ -58,7 +67,6 @@ export function evaluate(team: Team, options: EvaluationOptions): Episode[] {
       options.onEpisode?.(episode, done);
     }
   }
-  player.dispose();
   return finished.flat().slice(0, episodes);
 }
 

@@ -35,7 +35,7 @@ export interface TrainRunOptions {
   /** When it fires, the iteration under way ends, a checkpoint is written and the run returns. */
   readonly signal?: AbortSignal;
   readonly onProgress?: (state: Omit<ProgressState, "perSecond">) => void;
-  /** After each iteration; the team is views of memory that the next one changes. */
+  /** After each iteration; the team is a copy. */
   readonly onTeam?: (team: Team, at: { envSteps: number; meanReturn: number | null }) => void;
   readonly onNote?: (line: string) => void;
 }
