@@ -78,7 +78,7 @@ export class AdapterPusher {
     if (team.adapters === undefined || !this.#isDue(moment.envSteps)) return;
     this.#lookedAt = moment.envSteps;
     if (!this.#isWanted(moment.meanReturn)) return;
-    const candidate = { ...moment, push: this.#teamPush(team) };
+    const candidate = { ...moment, push: this.#snapshot(team) };
     if (this.#sending === undefined) this.#send(candidate);
     else {
       if (this.#next !== undefined) this.#counts.superseded += 1;
@@ -157,12 +157,14 @@ export class AdapterPusher {
     this.#options.onProblem(outcome);
   }
 
-  #teamPush(team: Team): TeamPush {
+  /** A copy: what is offered may change while it waits. */
+  #snapshot(team: Team): TeamPush {
     // Under adapters the backbone never changes.
     this.#backboneSha256 ??= backboneIdentity(fileTensors(team.parameters.backbone, team.backbone));
     const backboneSha256 = this.#backboneSha256;
+    const copy = { ...team, adapters: team.adapters!.slice() };
     const adapters = team.agents.map(
-      ({ name }, agent) => [name, { backboneSha256, layers: agentAdapter(team, agent) }] as const,
+      ({ name }, agent) => [name, { backboneSha256, layers: agentAdapter(copy, agent) }] as const,
     );
     const lora = team.sharing.kind === "low-rank" ? team.sharing.lora : undefined;
     return {
