@@ -63,8 +63,9 @@ function withUnit(
   digits: number,
 ): string {
   if (!Number.isFinite(value)) return notFinite(value);
-  const size = Number(Math.abs(value).toPrecision(digits));
-  const [divisor, unit] = units.find(([least]) => size >= least) ?? [1, smallest];
+  const isLarge = ([least]: readonly [number, string]): boolean =>
+    Number((Math.abs(value) / least).toPrecision(digits)) >= 1;
+  const [divisor, unit] = units.find(isLarge) ?? [1, smallest];
   return `${rounded(value / divisor, digits)}${unit}`;
 }
 

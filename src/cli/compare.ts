@@ -1,5 +1,5 @@
 /** `lorasa compare`: verifies that every way to run a team gives the same actions, then measures what each costs. */
-import { Command, InvalidArgumentError } from "commander";
+import { Command, InvalidArgumentError, Option } from "commander";
 import { ADAPTER_DTYPES, type Precision } from "../checkpoint/repository.ts";
 import { DEVICES, type Device } from "../runtime/session.ts";
 import { loadRun } from "../training/saved-run.ts";
@@ -36,8 +36,16 @@ export function compareCommand(): Command {
       wholeNumber(1),
     )
     .option("--modes <list>", `of ${MODES.join(",")} (default: all that the team can have)`, listOf(MODES))
-    .option("--device <list>", `of ${DEVICES.join(",")}, measured side by side`, listOf(DEVICES), ["cpu"])
-    .option("--precision <list>", `of ${PRECISIONS.join(",")}`, listOf(PRECISIONS), ["fp32"])
+    .addOption(
+      new Option("--device <list>", `of ${DEVICES.join(",")}, measured side by side`)
+        .argParser(listOf(DEVICES))
+        .default(["cpu"], "cpu"),
+    )
+    .addOption(
+      new Option("--precision <list>", `of ${PRECISIONS.join(",")}`)
+        .argParser(listOf(PRECISIONS))
+        .default(["fp32"], "fp32"),
+    )
     .option(
       "--adapters <n>",
       "compare the memory of so many adapters too: on one backbone, and as merged graphs",

@@ -20,6 +20,8 @@ export interface AxisSpec {
   readonly format?: NumberFormat;
   /** Whether a linear axis starts at 0. */
   readonly zero?: boolean;
+  /** Values that the axis has room for besides those drawn, so that charts side by side have the same. */
+  readonly holds?: readonly number[];
 }
 
 /** An axis as it is drawn. */
@@ -47,7 +49,7 @@ export function drawable(spec: AxisSpec, value: number): boolean {
  * `margin` is the part of a linear domain's length added at each end, so that lines do not touch the edge.
  */
 export function layOutAxis(spec: AxisSpec, values: readonly number[], margin = 0): Axis {
-  const drawn = values.filter((value) => drawable(spec, value));
+  const drawn = [...values, ...(spec.holds ?? [])].filter((value) => drawable(spec, value));
   return spec.scale === "log" ? logAxis(spec, drawn) : linearAxis(spec, drawn, margin);
 }
 

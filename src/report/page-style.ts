@@ -31,6 +31,8 @@ figure { margin: 1.5rem 0 2rem; }
 figcaption { color: var(--muted); font-size: 0.875rem; margin-top: 0.6rem; max-width: 44rem; }
 .wide { overflow-x: auto; }
 .wide > svg { display: block; min-width: 34rem; }
+.side { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(20rem, 100%), 1fr)); gap: 1.75rem 2rem; }
+.side > svg { width: 100%; }
 table { border-collapse: collapse; font-size: 0.9375rem; font-variant-numeric: tabular-nums; }
 th, td { padding: 0.4rem 1.1rem 0.4rem 0; text-align: left; white-space: nowrap; vertical-align: baseline; }
 th:first-child, td:first-child { padding-left: 0.6rem; }

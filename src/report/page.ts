@@ -8,6 +8,8 @@ export type Block =
   | { readonly kind: "text"; readonly text: string }
   /** `svg` comes from `plot.ts` or `bars.ts` and is put in as it is. */
   | { readonly kind: "figure"; readonly svg: string; readonly caption: string }
+  /** Side by side where there is room. */
+  | { readonly kind: "figures"; readonly svgs: readonly string[]; readonly caption: string }
   | { readonly kind: "table"; readonly table: Table; readonly caption: string }
   | { readonly kind: "code"; readonly code: string };
 
@@ -85,6 +87,8 @@ function block(content: Block): string {
       return `<p>${escapeMarkup(content.text)}</p>`;
     case "figure":
       return `<figure><div class="wide">${content.svg}</div><figcaption>${escapeMarkup(content.caption)}</figcaption></figure>`;
+    case "figures":
+      return `<figure><div class="side">${content.svgs.join("")}</div><figcaption>${escapeMarkup(content.caption)}</figcaption></figure>`;
     case "table":
       return tableBlock(content.table, content.caption);
     case "code":

@@ -7,9 +7,10 @@ import { stackedGraph } from "../../exporters/graphs.ts";
 import { resizeTeam } from "../../models/resize-team.ts";
 import type { Team } from "../../models/team.ts";
 import { type FloatTensor, floatTensor, type HostTensor } from "../../src/base/tensor.ts";
-import { advise, fastestModes } from "../../src/cli/compare/advice.ts";
+import { advise } from "../../src/cli/compare/advice.ts";
 import { type CompareResult, compareTeam } from "../../src/cli/compare/compare-team.ts";
 import { MODES, type Mode, type TeamFiles } from "../../src/cli/compare/contract.ts";
+import { fastestModes } from "../../src/cli/compare/fastest.ts";
 import { measureInProcess } from "../../src/cli/compare/measure.ts";
 import { comparePage } from "../../src/cli/compare/page.ts";
 import { compareJson, compareText, writeComparison } from "../../src/cli/compare/report.ts";
@@ -21,6 +22,7 @@ import { encodeModel } from "../../src/onnx/encode.ts";
 import { createRuntime } from "../../src/runtime/onnxruntime.ts";
 import type { Runtime, Session } from "../../src/runtime/session.ts";
 import { assertClose } from "../helpers/close.ts";
+import { compareRow as row } from "../helpers/compare-rows.ts";
 import { randomTeam } from "../helpers/team.ts";
 import { temporaryFolder } from "../helpers/temporary-folder.ts";
 
@@ -79,8 +81,8 @@ test("a resized team of any kind is one that every mode agrees on", () => {
   ] as const;
   for (const kind of kinds) {
     for (const agents of [1, 5]) {
-      const difference = verifyModes(resizeTeam(randomTeam(kind), agents, 2), MODES, runtime);
-      assert.ok(difference > 0 && difference < 1e-5, `${JSON.stringify(kind)}: ${difference}`);
+      const { maxAbsDiff } = verifyModes(resizeTeam(randomTeam(kind), agents, 2), MODES, runtime);
+      assert.ok(maxAbsDiff > 0 && maxAbsDiff < 1e-5, `${JSON.stringify(kind)}: ${maxAbsDiff}`);
     }
   }
 });
@@ -100,16 +102,33 @@ test("a mode that answers something else stops the comparison and is named", () 
     );
   }
   assert.throws(() => verifyModes(team, MODES, tampered(4, Number.NaN)), { code: "LORASA_VERIFY" });
-  assert.ok(verifyModes(team, MODES, tampered(4, 1e-6)) >= 1e-6 * 0.9);
+  assert.ok(verifyModes(team, MODES, tampered(4, 1e-6)).maxAbsDiff >= 1e-6 * 0.9);
+});
+
+test("fp32 modes are held to each other, fp16 ones to the network alone", () => {
+  const team = randomTeam({ recurrent: true });
+  // Merged sessions of three agents, then stacked and factored: as far from the network as is allowed, to both sides.
+  const exact = tampered(3, 0.8e-5, tampered(4, -0.8e-5));
+  assert.throws(() => verifyModes(team, MODES, exact), {
+    code: "LORASA_VERIFY",
+    message: /^factored and stacked on cpu, fp32, output action/,
+  });
+  const half = tampered(3, 0.015, tampered(4, -0.015));
+  const { maxActionDiff } = verifyModes(team, MODES, half, "fp16");
+  assert.ok(maxActionDiff > 0.014 && maxActionDiff < 0.02, `${maxActionDiff}`);
+  assert.throws(() => verifyModes(team, MODES, tampered(5, 0.5), "fp16"), {
+    code: "LORASA_VERIFY",
+    message: /^network and rows on cpu, fp16/,
+  });
 });
 
 /** A runtime whose session number `at` adds to the first action of every run. */
-function tampered(at: number, added: number): Runtime {
+function tampered(at: number, added: number, own: Runtime = runtime): Runtime {
   let opened = 0;
   return {
-    ...runtime,
+    ...own,
     createSession(model, options) {
-      const session = runtime.createSession(model, options);
+      const session = own.createSession(model, options);
       return opened++ === at ? withAdded(session, added) : session;
     },
   };
@@ -122,13 +141,17 @@ function withAdded(session: Session, added: number): Session {
     outputs: session.outputs,
     cpuNodes: session.cpuNodes,
     sharedWeights: session.sharedWeights,
-    bind: (feeds, fetches) => session.bind(feeds, fetches),
+    run: (feeds, fetches) => session.run(feeds, fetches),
     dispose: () => session.dispose(),
-    run(feeds, fetches) {
-      const results = session.run(feeds, fetches);
-      const data = (results["action"] as HostTensor).data as Float32Array;
-      data[0]! += added;
-      return results;
+    bind(feeds, fetches) {
+      const bound = session.bind(feeds, fetches);
+      const data = (fetches["action"] as HostTensor).data as Float32Array;
+      return {
+        run() {
+          bound.run();
+          data[0]! += added;
+        },
+      };
     },
   };
 }
@@ -149,37 +172,39 @@ test("a step is warmed up, then run until its time is over, at least a few times
 });
 
 test("a row is the median of its rounds, whatever the order in which sizes were measured", () => {
-  const files = new Map<Mode, TeamFiles[]>([
-    [
-      "merged",
-      [
-        { agents: 2, graphs: [], weightBytes: 10 },
-        { agents: 8, graphs: [], weightBytes: 40 },
-      ],
-    ],
-  ]);
+  const teams: TeamFiles[] = [
+    { agents: 2, graphs: [], bytes: { backbone: 8, bank: 2, adapter: 1 } },
+    { agents: 8, graphs: [], bytes: { backbone: 32, bank: 8, adapter: 1 } },
+  ];
+  const merged = { mode: "merged", device: "cpu", precision: "fp32", teams } as const;
   const measurement = (agents: number, p50Us: number, swapMs: number) => ({
     agents,
     createMs: 2 * swapMs,
     swapMs,
-    steps: [{ rows: 4, p50Us, p99Us: 2 * p50Us, stepsPerSecond: 1e6 / p50Us, residentBytes: 100 * agents }],
+    steps: [{ rows: 4, p50Us, p99Us: 2 * p50Us, stepsPerSecond: 1e6 / p50Us, hostBytes: 100 * agents }],
   });
   const rounds = [
-    new Map([["merged" as const, [measurement(2, 10, 1), measurement(8, 50, 5)]]]),
-    new Map([["merged" as const, [measurement(8, 40, 7), measurement(2, 30, 3)]]]),
-    new Map([["merged" as const, [measurement(2, 20, 2), measurement(8, 60, 6)]]]),
+    new Map([[merged, [measurement(2, 10, 1), measurement(8, 50, 5)]]]),
+    new Map([[merged, [measurement(8, 40, 7), measurement(2, 30, 3)]]]),
+    new Map([[merged, [measurement(2, 20, 2), measurement(8, 60, 6)]]]),
   ];
-  const rows = summarise(files, rounds, "cpu");
+  const rows = summarise([merged], rounds);
   assert.deepEqual(rows[0], {
     mode: "merged",
     device: "cpu",
+    precision: "fp32",
     agents: 2,
     rows: 4,
     p50Us: 20,
     p99Us: 40,
     actionsPerSecond: 400_000,
     residentBytes: 200,
+    hostBytes: 200,
+    deviceBytes: 0,
     weightBytes: 10,
+    backboneBytes: 8,
+    bankBytes: 2,
+    adapterBytes: 1,
     createMs: 4,
     swapMs: 2,
     p50UsRounds: [10, 30, 20],
@@ -189,38 +214,22 @@ test("a row is the median of its rounds, whatever the order in which sizes were 
   assert.deepEqual(rows[1]!.p50UsRounds, [50, 40, 60]);
 });
 
-function row(mode: Mode, p50Us: number, more: Partial<CompareRow> = {}): CompareRow {
-  return {
-    mode,
-    device: "cpu",
-    agents: 8,
-    rows: 1,
-    p50Us,
-    p99Us: 2 * p50Us,
-    actionsPerSecond: 8e6 / p50Us,
-    residentBytes: 2 ** 20,
-    weightBytes: 2 ** 19,
-    createMs: 5,
-    swapMs: mode === "factored" || mode === "rows" ? 0.02 : 4,
-    p50UsRounds: [0.98 * p50Us, p50Us, 1.02 * p50Us],
-    swapMsRounds: [4, 4, 4],
-    residentBytesRounds: [2 ** 20],
-    ...more,
-  };
-}
-
 test("the advice names the fastest mode, and what factored costs and gives where it is another", () => {
-  const { headline } = advise([row("merged", 70), row("stacked", 31), row("factored", 40)], 8);
+  const { headline } = advise([row("merged", 70), row("stacked", 31), row("factored", 40)], {
+    teamAgents: 8,
+  });
   assert.equal(
     headline,
     "For 8 agents with 1 row each, stacked is the fastest (31 µs a team step). Choose factored when adapters change " +
       "while serving: a swap takes 20 µs instead of 4 ms, at 1.3 times the latency.",
   );
-  const best = advise([row("merged", 70), row("stacked", 41), row("factored", 40)], 8).headline;
+  const best = advise([row("merged", 70), row("stacked", 41), row("factored", 40)], {
+    teamAgents: 8,
+  }).headline;
   assert.match(best, /use factored: nothing measured is faster \(40 µs a team step\).* swapped in 20 µs/);
-  const without = advise([row("merged", 70), row("stacked", 31)], 8).headline;
+  const without = advise([row("merged", 70), row("stacked", 31)], { teamAgents: 8 }).headline;
   assert.equal(without, "For 8 agents with 1 row each, stacked is the fastest (31 µs a team step).");
-  assert.match(advise([row("rows", 30)], 8).headline, /Only the rows graph/);
+  assert.match(advise([row("rows", 30)], { teamAgents: 8 }).headline, /Only the rows graph/);
 });
 
 test("a mode within 5 % or within the noise of the fastest is level with it; rows is not a way to answer a team", () => {
@@ -243,7 +252,7 @@ test("the reasons tell memory, swaps, scattered rows and rounds that differ", ()
       row("factored", 500, { ...large, residentBytes: 3 * 2 ** 20, p50UsRounds: [300, 500, 600] }),
       row("rows", 1500, large),
     ],
-    8,
+    { teamAgents: 8 },
   ).reasons;
   assert.equal(reasons.length, 5);
   assert.match(reasons[0]!, /the 2 sizes measured.*stacked at 1 \(8 × 1\), factored at 1 \(64 × 8\)/);
@@ -260,10 +269,12 @@ function result(): CompareResult {
   return {
     environment: "test/<Random>",
     teamAgents: 2,
-    device: "cpu",
+    targets: [{ device: "cpu", precision: "fp32", maxAbsDiff: 3e-7, maxActionDiff: 2e-7 }],
+    missing: [],
     maxAbsDiff: 3e-7,
     rows,
-    advice: advise(rows, 2),
+    adapters: [],
+    advice: advise(rows, { teamAgents: 2 }),
     rounds: 3,
     seconds: 1,
     machine: { processor: "test", cores: 2, platform: "linux-x64", node: "v20" },
@@ -338,8 +349,11 @@ test("modes that a team cannot have are left out, or refused by name", async () 
 
 test("a measuring process that fails is reported in one line", async (context) => {
   const folder = temporaryFolder(context);
-  const teams = [{ agents: 1, graphs: [join(folder, "none.onnx")], weightBytes: 1 }];
-  const task = { mode: "stacked", device: "cpu", rows: [1], warmUpMs: 1, measureMs: 1, teams } as const;
+  const teams = [
+    { agents: 1, graphs: [join(folder, "none.onnx")], bytes: { backbone: 1, bank: 0, adapter: 0 } },
+  ];
+  const target = { mode: "stacked", device: "cpu", precision: "fp32" } as const;
+  const task = { ...target, rows: [1], warmUpMs: 1, measureMs: 1, teams };
   await assert.rejects(measureInProcess(task, folder), {
     code: "LORASA_MEASURE",
     message: /^measuring stacked on cpu: .*no such file[^\n]*$/,
@@ -352,6 +366,9 @@ test("flags that make no sense are refused by the command line", async () => {
     ["--agents", "2,x"],
     ["--modes", "merged,fast"],
     ["--rounds", "0"],
+    ["--device", "cpu,gpu"],
+    ["--precision", "fp8"],
+    ["--adapters", "0"],
   ]) {
     const command = compareCommand()
       .exitOverride()

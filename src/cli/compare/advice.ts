@@ -1,65 +1,97 @@
 /** What to do, in sentences, out of the numbers that were measured. */
 import { formatBytes, formatCount, formatMicroseconds } from "../../base/format.ts";
-import type { Mode } from "./contract.ts";
+import {
+  adaptersReasons,
+  deviceReasons,
+  otherDevices,
+  placeText,
+  precisionReasons,
+} from "./device-advice.ts";
+import { fastestModes, TEAM_MODES } from "./fastest.ts";
+import type { AdaptersMemory } from "./many-adapters.ts";
+import {
+  bySize,
+  byTarget,
+  isSameTarget,
+  ofOnePrecision,
+  sizeShort,
+  sizeText,
+  targetNames,
+} from "./row-groups.ts";
 import type { CompareRow } from "./summary.ts";
+import type { VerifiedTarget } from "./targets.ts";
 
 export interface Advice {
   readonly headline: string;
   readonly reasons: readonly string[];
 }
 
-/** Modes that answer a whole team at once; `rows` is for requests of some agents. */
-const TEAM_MODES: readonly Mode[] = ["merged", "stacked", "factored"];
-/** A mode this little slower than the fastest is as fast for any purpose. */
-const SAME = 1.05;
+/** What the advice is about besides rows. */
+export interface AdviceFacts {
+  /** Size of the trained team, which the first sentence is about if it was measured. */
+  readonly teamAgents: number;
+  readonly targets?: readonly VerifiedTarget[];
+  readonly adapters?: readonly AdaptersMemory[];
+}
+
 /** Rounds further apart than this, as a part of their median, are a warning. */
 const UNSTEADY = 0.3;
 
-/** @param teamAgents the size of the trained team, which the first sentence is about if it was measured. */
-export function advise(rows: readonly CompareRow[], teamAgents: number): Advice {
-  const sizes = rows.map(({ agents }) => agents);
+/** Devices and modes by the first precision that was measured; what another one costs and gives is a reason. */
+export function advise(
+  rows: readonly CompareRow[],
+  { teamAgents, targets = [], adapters = [] }: AdviceFacts,
+): Advice {
+  const exact = ofOnePrecision(rows);
+  const sizes = exact.map(({ agents }) => agents);
   const agents = sizes.includes(teamAgents) ? teamAgents : Math.min(...sizes);
-  const fewest = Math.min(...rows.map((row) => row.rows));
-  const candidates = rows.filter(
-    (row) => row.agents === agents && row.rows === fewest && TEAM_MODES.includes(row.mode),
-  );
+  const fewest = Math.min(...exact.map((row) => row.rows));
+  const size = exact.filter((row) => row.agents === agents && row.rows === fewest);
   const reasons = [
-    winnersReason(rows),
-    memoryReason(rows),
-    swapReason(rows),
-    scatteredReason(rows),
+    ...deviceReasons(exact),
+    ...precisionReasons(rows, targets),
+    ...adaptersReasons(adapters),
+    ...byTarget(exact).flatMap((own) => modeReasons(own, targetNames(exact).of(own[0]!))),
+    scatteredReason(exact),
     unsteadyReason(rows),
   ];
   return {
-    headline: candidates.length === 0 ? "Only the rows graph was measured." : headline(candidates),
+    headline: headline(size.filter(({ mode }) => TEAM_MODES.includes(mode))),
     reasons: reasons.filter((reason) => reason !== undefined),
   };
 }
 
-/** The team modes of one size that no other beats by more than 5 %, or than the rounds of the fastest differ. */
-export function fastestModes(rows: readonly CompareRow[]): CompareRow[] {
-  const team = rows.filter(({ mode }) => TEAM_MODES.includes(mode)).sort((a, b) => a.p50Us - b.p50Us);
-  const [fastest] = team;
-  if (!fastest) return [];
-  return team.filter(
-    (row) =>
-      row.p50Us <= SAME * fastest.p50Us || Math.min(...row.p50UsRounds) <= Math.max(...fastest.p50UsRounds),
+/** What is said of each device. @param device as it is called; empty where there is one. */
+function modeReasons(rows: readonly CompareRow[], device: string): string[] {
+  return [winnersReason(rows), memoryReason(rows), swapReason(rows)]
+    .filter((reason) => reason !== undefined)
+    .map((reason) => (device === "" ? reason : `${device}: ${reason}`));
+}
+
+function headline(size: readonly CompareRow[]): string {
+  const [fastest] = fastestModes(size);
+  if (!fastest) return "Only the rows graph was measured.";
+  const candidates = size.filter((row) => isSameTarget(row, fastest));
+  return (
+    modeHeadline(candidates, placeText(fastest, size.length > candidates.length)) +
+    otherDevices(fastest, size)
   );
 }
 
-function headline(candidates: readonly CompareRow[]): string {
+/** @param place where the candidates run, if there are others. */
+function modeHeadline(candidates: readonly CompareRow[], place: string): string {
   const fastest = fastestModes(candidates)[0]!;
   const factored = candidates.find(({ mode }) => mode === "factored");
   const when = `For ${sizeText(fastest)}`;
   const time = `${formatMicroseconds(fastest.p50Us)} a team step`;
-  if (!factored) return `${when}, ${fastest.mode} is the fastest (${time}).`;
+  if (!factored) return `${when}, ${fastest.mode}${place} is the fastest (${time}).`;
   const swap = formatMicroseconds(factored.swapMs * 1e3);
   if (fastestModes(candidates).includes(factored)) {
-    return `${when}, use factored: nothing measured is faster (${formatMicroseconds(factored.p50Us)} a team step), and an adapter is swapped in ${swap}.`;
+    return `${when}, use factored${place}: nothing measured is faster (${formatMicroseconds(factored.p50Us)} a team step), and an adapter is swapped in ${swap}.`;
   }
   const ratio = times(factored.p50Us / fastest.p50Us);
   return (
-    `${when}, ${fastest.mode} is the fastest (${time}). Choose factored when adapters change while serving: a swap takes ` +
+    `${when}, ${fastest.mode}${place} is the fastest (${time}). Choose factored when adapters change while serving: a swap takes ` +
     `${swap} instead of ${formatMicroseconds(fastest.swapMs * 1e3)}, at ${ratio} the latency.`
   );
 }
@@ -74,7 +106,7 @@ function winnersReason(rows: readonly CompareRow[]): string | undefined {
   }).filter(({ won }) => won.length > 0);
   const parts = wins.map(({ mode, won }) => {
     if (won.length === sizes.length) return `${mode} at all of them`;
-    return `${mode} at ${won.length}${won.length <= 3 ? ` (${won.map(sizeShort).join(", ")})` : ""}`;
+    return `${mode} at ${won.length}${won.length <= 3 ? ` (${won.map(([row]) => sizeShort(row!)).join(", ")})` : ""}`;
   });
   return `Fastest of the ${sizes.length} sizes measured, or level with it (agents × rows): ${parts.join(", ")}.`;
 }
@@ -86,9 +118,13 @@ function memoryReason(rows: readonly CompareRow[]): string | undefined {
   const most = bySize(team.filter((row) => row.agents === agents))[0] ?? [];
   if (most.length < 2) return undefined;
   const sorted = most.toSorted((a, b) => a.residentBytes - b.residentBytes);
-  const parts = sorted.map(
-    (row) => `${row.mode} ${formatBytes(row.residentBytes)} (weights alone ${formatBytes(row.weightBytes)})`,
-  );
+  const parts = sorted.map(({ mode, device, residentBytes, weightBytes, hostBytes }) => {
+    const more =
+      device === "cpu"
+        ? `weights alone ${formatBytes(weightBytes)}`
+        : `${formatBytes(hostBytes)} in the process`;
+    return `${mode} ${formatBytes(residentBytes)} (${more})`;
+  });
   return `Memory at ${sizeText(most[0]!)}: ${parts.join(", ")}.`;
 }
 
@@ -103,11 +139,13 @@ function swapReason(rows: readonly CompareRow[]): string | undefined {
 }
 
 function scatteredReason(rows: readonly CompareRow[]): string | undefined {
-  const ratios = bySize(rows).flatMap((size) => {
-    const grouped = size.find(({ mode }) => mode === "factored");
-    const scattered = size.find(({ mode }) => mode === "rows");
-    return grouped && scattered ? [{ size: grouped, ratio: scattered.p50Us / grouped.p50Us }] : [];
-  });
+  const ratios = byTarget(rows)
+    .flatMap(bySize)
+    .flatMap((size) => {
+      const grouped = size.find(({ mode }) => mode === "factored");
+      const scattered = size.find(({ mode }) => mode === "rows");
+      return grouped && scattered ? [{ size: grouped, ratio: scattered.p50Us / grouped.p50Us }] : [];
+    });
   const most = ratios.toSorted((a, b) => b.ratio - a.ratio)[0];
   if (!most) return undefined;
   return (
@@ -125,26 +163,9 @@ function unsteadyReason(rows: readonly CompareRow[]): string | undefined {
   return `The rounds of ${unsteady} of ${rows.length} rows differ by more than ${formatCount(UNSTEADY * 100)} %: something else kept the machine busy, so trust only large differences.`;
 }
 
-function bySize(rows: readonly CompareRow[]): CompareRow[][] {
-  const sizes = new Map<string, CompareRow[]>();
-  for (const row of rows) {
-    const key = `${row.agents} ${row.rows}`;
-    sizes.set(key, [...(sizes.get(key) ?? []), row]);
-  }
-  return [...sizes.values()];
-}
-
 /** The rows of the largest team with the most rows. */
 function largest(rows: readonly CompareRow[]): CompareRow[] {
   return bySize(rows).at(-1) ?? [];
-}
-
-function sizeText({ agents, rows }: CompareRow): string {
-  return `${agents} ${agents === 1 ? "agent" : "agents"} with ${rows} ${rows === 1 ? "row" : "rows"} each`;
-}
-
-function sizeShort([row]: readonly CompareRow[]): string {
-  return `${row!.agents} × ${row!.rows}`;
 }
 
 function times(ratio: number): string {

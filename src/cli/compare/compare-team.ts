@@ -5,14 +5,15 @@ import { join } from "node:path";
 import { resizeTeam } from "../../../models/resize-team.ts";
 import type { Team } from "../../../models/team.ts";
 import { LorasaError } from "../../base/errors.ts";
-import { createRuntime } from "../../runtime/onnxruntime.ts";
+import type { Precision } from "../../checkpoint/repository.ts";
 import type { Device } from "../../runtime/session.ts";
 import { type Advice, advise } from "./advice.ts";
-import { MODES, type Mode, type TeamFiles } from "./contract.ts";
+import { type CompareCase, MODES, type Mode, type Target } from "./contract.ts";
+import { type AdaptersMemory, measureAdapters } from "./many-adapters.ts";
 import { measureInProcess } from "./measure.ts";
 import { type CompareRow, type Round, summarise } from "./summary.ts";
+import { type MissingTarget, type VerifiedTarget, verifyTargets } from "./targets.ts";
 import { hasBank, writeTeamFiles } from "./team-files.ts";
-import { verifyModes } from "./verify-modes.ts";
 
 export interface CompareOptions {
   /** Sizes of the team (default its own, 8, 27 and 64). */
@@ -21,10 +22,14 @@ export interface CompareOptions {
   readonly rows?: readonly number[];
   /** Times that everything is measured, each in fresh processes (default 5). */
   readonly rounds?: number;
-  /** Default cpu. */
-  readonly device?: Device;
+  /** Default cpu alone. One that cannot be used is left out and named, if another can. */
+  readonly devices?: readonly Device[];
+  /** Default fp32 alone. */
+  readonly precisions?: readonly Precision[];
   /** Default all that the team's weights allow. */
   readonly modes?: readonly Mode[];
+  /** Adapters whose memory is measured on one backbone and as merged sessions (default none). */
+  readonly adapters?: number;
   /** Smaller defaults: agents up to 27, rows 1 and 16, 3 rounds, shorter ones. */
   readonly quick?: boolean;
   /** One line for each thing that begins. */
@@ -35,10 +40,15 @@ export interface CompareResult {
   readonly environment: string;
   /** N of the team that was trained; other sizes are synthetic. */
   readonly teamAgents: number;
-  readonly device: Device;
-  /** Between any two of the modes and the trained network. */
+  /** What was measured, and how far its actions are from the trained network's. */
+  readonly targets: readonly VerifiedTarget[];
+  /** What could not be used. */
+  readonly missing: readonly MissingTarget[];
+  /** Between any two of the modes and the trained network, in fp32 if that was measured. */
   readonly maxAbsDiff: number;
   readonly rows: readonly CompareRow[];
+  /** Memory of many adapters by target, if asked for. */
+  readonly adapters: readonly AdaptersMemory[];
   readonly advice: Advice;
   readonly rounds: number;
   /** Of the whole comparison. */
@@ -57,7 +67,6 @@ interface Plan {
   readonly agents: readonly number[];
   readonly rows: readonly number[];
   readonly rounds: number;
-  readonly device: Device;
   readonly modes: readonly Mode[];
   readonly warmUpMs: number;
   readonly measureMs: number;
@@ -70,27 +79,30 @@ const SEED = 3;
 
 /**
  * Verifies, then measures.
- * @throws LORASA_VERIFY when two modes disagree; LORASA_FLAG for modes that the team cannot have; LORASA_DEVICE;
- *   LORASA_MEASURE.
+ * @throws LORASA_VERIFY when two modes disagree; LORASA_FLAG for modes or adapters that the team cannot have;
+ *   LORASA_DEVICE when no device can be used; LORASA_MEASURE.
  */
 export async function compareTeam(team: Team, options: CompareOptions = {}): Promise<CompareResult> {
   const began = performance.now();
   const progress = options.onProgress ?? (() => {});
   const plan = planOf(team, options);
-  progress("verifying that every mode gives the same actions");
-  const maxAbsDiff = verifyModes(team, availableModes(team), createRuntime(plan.device));
+  const { devices = ["cpu"], precisions = ["fp32"] } = options;
+  const { targets, missing } = verifyTargets(team, availableModes(team), { devices, precisions }, progress);
   const folder = mkdtempSync(join(tmpdir(), "lorasa-compare-"));
   try {
-    const files = writeFiles(team, plan, folder, progress);
-    const rounds = await measureRounds(plan, files, folder, progress);
-    const rows = summarise(files, rounds, plan.device);
+    const cases = writeCases(team, plan, targets, { folder, progress });
+    const rounds = await measureRounds(plan, cases, { folder, progress });
+    const rows = summarise(cases, rounds);
+    const adapters = await manyAdapters(team, options.adapters, targets, { folder, progress });
     return {
       environment: team.environment.name,
       teamAgents: team.agents.length,
-      device: plan.device,
-      maxAbsDiff,
+      targets,
+      missing,
+      maxAbsDiff: largestDifference(targets),
       rows,
-      advice: advise(rows, team.agents.length),
+      adapters,
+      advice: advise(rows, { teamAgents: team.agents.length, targets, adapters }),
       rounds: plan.rounds,
       seconds: (performance.now() - began) / 1e3,
       machine: machineFacts(),
@@ -103,7 +115,9 @@ export async function compareTeam(team: Team, options: CompareOptions = {}): Pro
 function planOf(team: Team, options: CompareOptions): Plan {
   const defaults = options.quick ? QUICK : FULL;
   const available = availableModes(team);
-  const missing = options.modes?.find((mode) => !available.includes(mode));
+  const wanted =
+    options.adapters === undefined ? options.modes : [...(options.modes ?? []), "factored" as const];
+  const missing = wanted?.find((mode) => !available.includes(mode));
   if (missing !== undefined) {
     throw new LorasaError("LORASA_FLAG", {
       asked: `mode ${missing}`,
@@ -116,7 +130,6 @@ function planOf(team: Team, options: CompareOptions): Plan {
     agents: ascending(options.agents ?? [team.agents.length, ...defaults.agents]),
     rows: ascending(options.rows ?? defaults.rows),
     rounds: options.rounds ?? defaults.rounds,
-    device: options.device ?? "cpu",
     modes: MODES.filter((mode) => (options.modes ?? available).includes(mode)),
     warmUpMs: defaults.warmUpMs,
     measureMs: defaults.measureMs,
@@ -131,41 +144,75 @@ function availableModes(team: Team): Mode[] {
   return MODES.filter((mode) => team.sharing.kind === "low-rank" || !hasBank(mode));
 }
 
-function writeFiles(
-  team: Team,
-  plan: Plan,
-  folder: string,
-  progress: (line: string) => void,
-): ReadonlyMap<Mode, TeamFiles[]> {
-  const files = new Map<Mode, TeamFiles[]>(plan.modes.map((mode) => [mode, []]));
-  for (const agents of plan.agents) {
-    progress(`writing the graphs of ${agents} agents`);
-    const resized = resizeTeam(team, agents, SEED);
-    for (const [mode, own] of files) own.push(writeTeamFiles(resized, mode, folder));
-  }
-  return files;
+function largestDifference(targets: readonly VerifiedTarget[]): number {
+  const exact = targets.filter(({ precision }) => precision === "fp32");
+  return Math.max(...(exact.length > 0 ? exact : targets).map(({ maxAbsDiff }) => maxAbsDiff));
 }
 
-/** Every mode once a round, in a process of its own, forwards and backwards in turn. */
+/** Where files may be written, and who is told of what begins. */
+interface Work {
+  readonly folder: string;
+  readonly progress: (line: string) => void;
+}
+
+/** Every mode on every target; devices load the same files. */
+function writeCases(
+  team: Team,
+  { agents, modes }: Plan,
+  targets: readonly Target[],
+  { folder, progress }: Work,
+): CompareCase[] {
+  const precisions = [...new Set(targets.map(({ precision }) => precision))];
+  const written = precisions.flatMap((precision) =>
+    modes.map((mode) => ({ precision, mode, teams: [] as CompareCase["teams"][number][] })),
+  );
+  for (const count of agents) {
+    progress(`writing the graphs of ${count} agents`);
+    const resized = resizeTeam(team, count, SEED);
+    for (const { mode, precision, teams } of written) {
+      teams.push(writeTeamFiles(resized, mode, precision, folder));
+    }
+  }
+  return targets.flatMap(({ device, precision }) =>
+    written.filter((files) => files.precision === precision).map((files) => ({ device, ...files })),
+  );
+}
+
+/** Every case once a round, in a process of its own, forwards and backwards in turn. */
 async function measureRounds(
-  plan: Plan,
-  files: ReadonlyMap<Mode, TeamFiles[]>,
-  folder: string,
-  progress: (line: string) => void,
+  { rounds: count, rows, warmUpMs, measureMs }: Plan,
+  cases: readonly CompareCase[],
+  { folder, progress }: Work,
 ): Promise<Round[]> {
   const rounds: Round[] = [];
-  for (let round = 0; round < plan.rounds; round++) {
+  const isMany = new Set(cases.map(targetName)).size > 1;
+  for (let round = 0; round < count; round++) {
     const backwards = round % 2 === 1;
-    const measured: Round = new Map();
-    for (const mode of backwards ? plan.modes.toReversed() : plan.modes) {
-      progress(`round ${round + 1} of ${plan.rounds}: ${mode}`);
-      const teams = files.get(mode)!;
-      const task = { ...plan, mode, teams: backwards ? teams.toReversed() : teams };
-      measured.set(mode, await measureInProcess(task, folder));
+    const measured = new Map<CompareCase, Awaited<ReturnType<typeof measureInProcess>>>();
+    for (const each of backwards ? cases.toReversed() : cases) {
+      progress(`round ${round + 1} of ${count}: ${each.mode}${isMany ? ` on ${targetName(each)}` : ""}`);
+      const teams = backwards ? each.teams.toReversed() : each.teams;
+      const task = { ...each, teams, rows, warmUpMs, measureMs };
+      measured.set(each, await measureInProcess(task, folder));
     }
     rounds.push(measured);
   }
   return rounds;
+}
+
+async function manyAdapters(
+  team: Team,
+  adapters: number | undefined,
+  targets: readonly Target[],
+  { folder, progress }: Work,
+): Promise<AdaptersMemory[]> {
+  if (adapters === undefined) return [];
+  progress(`loading ${adapters} adapters`);
+  return measureAdapters(team, adapters, targets, folder);
+}
+
+function targetName({ device, precision }: Target): string {
+  return `${device}, ${precision}`;
 }
 
 function machineFacts(): Machine {

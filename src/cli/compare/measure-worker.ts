@@ -9,7 +9,9 @@ import { median } from "../../base/statistics.ts";
 import { createRuntime } from "../../runtime/onnxruntime.ts";
 import type { Runtime } from "../../runtime/session.ts";
 import type { MeasureTask, TeamFiles, TeamMeasurement } from "./contract.ts";
-import { LoadedMode, type ModeBytes, type StepBuffers } from "./loaded-mode.ts";
+import { LoadedMode, type StepBuffers } from "./loaded-mode.ts";
+import { readTeamFiles } from "./mode-bytes.ts";
+import { settledBytes } from "./settled-bytes.ts";
 import { timeSteps } from "./step-times.ts";
 
 /** A team is loaded so often that so many sessions, or so many bytes of weights, stand against the noise of the process. */
@@ -26,22 +28,23 @@ interface LoadedTeam {
   readonly buffers: ReadonlyMap<number, StepBuffers>;
   readonly createMs: number;
   /** By rows. */
-  readonly residentBytes: ReadonlyMap<number, number>;
+  readonly hostBytes: ReadonlyMap<number, number>;
   readonly copies: readonly LoadedMode[];
 }
 
 const task = JSON.parse(readFileSync(process.argv[2]!, "utf8")) as MeasureTask;
 process.stdout.write(`${JSON.stringify(measure(task))}\n`);
 
-function measure({ device, teams, rows, warmUpMs, measureMs }: MeasureTask): TeamMeasurement[] {
-  const runtime = createRuntime(device);
-  const loaded = teams.map((files) => loadTeam(runtime, files, rows));
+function measure(task: MeasureTask): TeamMeasurement[] {
+  const { rows, warmUpMs, measureMs } = task;
+  const runtime = createRuntime(task.device);
+  const loaded = task.teams.map((files) => loadTeam(runtime, files, task));
   for (const { copies } of loaded) for (const copy of copies) copy.dispose();
-  return loaded.map(({ files, mode, buffers, createMs, residentBytes }) => {
+  return loaded.map(({ files, mode, buffers, createMs, hostBytes }) => {
     const steps = rows.map((count) => ({
       rows: count,
       ...timeSteps(mode.bind(buffers.get(count)!), warmUpMs, measureMs),
-      residentBytes: residentBytes.get(count)!,
+      hostBytes: hostBytes.get(count)!,
     }));
     const swapMs = timeSteps(mode.swapper(buffers.get(rows[0]!)!), 0, SWAP_BUDGET_MS).p50Us / 1e3;
     mode.dispose();
@@ -50,8 +53,8 @@ function measure({ device, teams, rows, warmUpMs, measureMs }: MeasureTask): Tea
 }
 
 /** Loads a team once, for what is made once in a process, then again and again to see what each takes. */
-function loadTeam(runtime: Runtime, files: TeamFiles, rows: readonly number[]): LoadedTeam {
-  const bytes = readBytes(files);
+function loadTeam(runtime: Runtime, files: TeamFiles, { rows, precision }: MeasureTask): LoadedTeam {
+  const bytes = readTeamFiles(files, precision);
   const mode = new LoadedMode(runtime, bytes);
   const buffers = new Map(rows.map((count) => [count, mode.buffers(count, SEED)]));
   for (const each of buffers.values()) mode.bind(each)();
@@ -63,30 +66,15 @@ function loadTeam(runtime: Runtime, files: TeamFiles, rows: readonly number[]): 
     createMs.push(performance.now() - began);
     return copy;
   });
-  const residentBytes = new Map<number, number>();
+  const hostBytes = new Map<number, number>();
   for (const [count, each] of buffers) {
     for (const copy of copies) copy.bind(each)();
-    residentBytes.set(count, Math.max(0, settledBytes() - before) / copies.length);
+    hostBytes.set(count, Math.max(0, settledBytes() - before) / copies.length);
   }
-  return { files, mode, buffers, createMs: median(createMs), residentBytes, copies };
+  return { files, mode, buffers, createMs: median(createMs), hostBytes, copies };
 }
 
-function copiesOf({ graphs, weightBytes }: TeamFiles): number {
-  const wanted = Math.max(LEAST_SESSIONS / graphs.length, LEAST_BYTES / weightBytes);
+function copiesOf({ graphs, bytes: { backbone, bank } }: TeamFiles): number {
+  const wanted = Math.max(LEAST_SESSIONS / graphs.length, LEAST_BYTES / (backbone + bank));
   return Math.min(MOST_COPIES, Math.ceil(wanted));
-}
-
-function readBytes({ agents, graphs, bank }: TeamFiles): ModeBytes {
-  const files = graphs.map((path) => readFileSync(path));
-  if (!bank) return { agents, graphs: files };
-  const { buffer } = new Uint8Array(readFileSync(bank.path));
-  return { agents, graphs: files, bank: { values: new Float32Array(buffer), layers: bank.layers } };
-}
-
-/** Resident bytes of this process without V8's heap. Buffers that one collection found are free after the next. */
-function settledBytes(): number {
-  globalThis.gc!();
-  globalThis.gc!();
-  const { rss, heapTotal } = process.memoryUsage();
-  return rss - heapTotal;
 }

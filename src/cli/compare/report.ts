@@ -6,6 +6,7 @@ import { terminalTable } from "../../report/table.ts";
 import type { CompareResult } from "./compare-team.ts";
 import { comparePage } from "./page.ts";
 import { resultTable } from "./result-table.ts";
+import { missingText } from "./targets.ts";
 
 export interface CompareFiles {
   readonly json: string;
@@ -34,16 +35,18 @@ export async function writeComparison(
   return files;
 }
 
-/** What `--json` prints and `compare.json` holds; the advice in one text. */
+/** What `--json` prints and `compare.json` holds: the advice in one text, `device` the first that was measured. */
 export function compareJson(result: CompareResult): object {
   const { maxAbsDiff, rows, advice, ...more } = result;
-  return { maxAbsDiff, rows, advice: [advice.headline, ...advice.reasons].join(" "), ...more };
+  const text = [advice.headline, ...advice.reasons].join(" ");
+  return { maxAbsDiff, rows, advice: text, device: result.targets[0]!.device, ...more };
 }
 
-/** The table and the advice. */
-export function compareText({ rows, advice, maxAbsDiff }: CompareResult): string {
+/** What was left out, the table and the advice. */
+export function compareText({ rows, advice, maxAbsDiff, missing }: CompareResult): string {
   return [
     `every mode gives the same actions: at most ${maxAbsDiff.toExponential(1)} apart`,
+    ...missing.map(missingText),
     "",
     terminalTable(resultTable(rows)),
     advice.headline,

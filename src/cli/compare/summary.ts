@@ -1,14 +1,14 @@
-/** One row for each mode and size out of all rounds: medians, with what every round gave. */
+/** One row for each mode, target and size out of all rounds: medians, with what every round gave. */
+import { memoryUses, totalBytes } from "../../../server/engine/model-memory.ts";
 import { median } from "../../base/statistics.ts";
 import type { Device } from "../../runtime/session.ts";
-import type { Mode, TeamFiles, TeamMeasurement } from "./contract.ts";
+import type { CompareCase, Mode, Target, TeamFiles, TeamMeasurement, WeightBytes } from "./contract.ts";
 
-/** What one round measured, by mode. */
-export type Round = Map<Mode, readonly TeamMeasurement[]>;
+/** What one round measured. */
+export type Round = ReadonlyMap<CompareCase, readonly TeamMeasurement[]>;
 
-export interface CompareRow {
+export interface CompareRow extends Target {
   readonly mode: Mode;
-  readonly device: Device;
   readonly agents: number;
   /** Rows that each agent sends a step. */
   readonly rows: number;
@@ -17,10 +17,18 @@ export interface CompareRow {
   readonly p99Us: number;
   /** Actions of all agents together, pauses between steps included. */
   readonly actionsPerSecond: number;
-  /** Growth of the process, once steps of so many rows have run. */
+  /** Where the mode runs: `hostBytes` on the CPU, else `deviceBytes`. */
   readonly residentBytes: number;
-  /** Exact bytes of the numbers in graphs and bank. */
+  /** Growth of the process, once steps of so many rows have run. */
+  readonly hostBytes: number;
+  /** Exact bytes of the weights and adapters in a device's own memory; 0 on the CPU. */
+  readonly deviceBytes: number;
+  /** Exact bytes of the numbers in graphs and bank, wherever they lie. */
   readonly weightBytes: number;
+  /** In the graphs, in the bank, and in one adapter of the bank. */
+  readonly backboneBytes: number;
+  readonly bankBytes: number;
+  readonly adapterBytes: number;
   readonly createMs: number;
   readonly swapMs: number;
   /** p50Us of each round, in their order. */
@@ -29,41 +37,51 @@ export interface CompareRow {
   readonly residentBytesRounds: readonly number[];
 }
 
-/** Rows by size of the team, then rows, then mode. */
-export function summarise(
-  files: ReadonlyMap<Mode, readonly TeamFiles[]>,
-  rounds: readonly Round[],
-  device: Device,
-): CompareRow[] {
-  const rows = [...files].flatMap(([mode, teams]) =>
-    teams.flatMap((team) => {
-      const measured = rounds.map((round) => round.get(mode)!.find(({ agents }) => agents === team.agents)!);
-      return measured[0]!.steps.map((_, at) => rowOf({ mode, device, at }, team, measured));
+/** Rows by size of the team, then rows, then the order of the cases. */
+export function summarise(cases: readonly CompareCase[], rounds: readonly Round[]): CompareRow[] {
+  const rows = cases.flatMap((each) =>
+    each.teams.flatMap((files) => {
+      const measured = rounds.map((round) => round.get(each)!.find(({ agents }) => agents === files.agents)!);
+      return measured[0]!.steps.map((_, at) => rowOf(each, files, measured, at));
     }),
   );
   return rows.sort((a, b) => a.agents - b.agents || a.rows - b.rows);
 }
 
+/** Exact bytes in a device's own memory. */
+export function deviceBytes(device: Device, { backbone, bank }: WeightBytes): number {
+  return totalBytes(memoryUses(device, { backbone, bank, adapters: 0 }), "device");
+}
+
 function rowOf(
-  { mode, device, at }: { mode: Mode; device: Device; at: number },
-  { agents, weightBytes }: TeamFiles,
+  { mode, device, precision }: CompareCase,
+  { agents, bytes }: TeamFiles,
   measured: readonly TeamMeasurement[],
+  at: number,
 ): CompareRow {
   const steps = measured.map((each) => each.steps[at]!);
   const { rows } = steps[0]!;
   const p50UsRounds = steps.map(({ p50Us }) => rounded(p50Us));
   const swapMsRounds = measured.map(({ swapMs }) => rounded(swapMs));
-  const residentBytesRounds = steps.map(({ residentBytes }) => Math.round(residentBytes));
+  const hostBytesRounds = steps.map(({ hostBytes }) => Math.round(hostBytes));
+  const onDevice = deviceBytes(device, bytes);
+  const residentBytesRounds = device === "cpu" ? hostBytesRounds : hostBytesRounds.map(() => onDevice);
   return {
     mode,
     device,
+    precision,
     agents,
     rows,
     p50Us: median(p50UsRounds),
     p99Us: rounded(median(steps.map(({ p99Us }) => p99Us))),
     actionsPerSecond: Math.round(agents * rows * median(steps.map(({ stepsPerSecond }) => stepsPerSecond))),
     residentBytes: Math.round(median(residentBytesRounds)),
-    weightBytes,
+    hostBytes: Math.round(median(hostBytesRounds)),
+    deviceBytes: onDevice,
+    weightBytes: bytes.backbone + bytes.bank,
+    backboneBytes: bytes.backbone,
+    bankBytes: bytes.bank,
+    adapterBytes: bytes.adapter,
     createMs: rounded(median(measured.map(({ createMs }) => createMs))),
     swapMs: median(swapMsRounds),
     p50UsRounds,
