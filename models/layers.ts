@@ -19,11 +19,11 @@ export type Activation = keyof typeof GAINS;
  */
 export function normalise(g: GraphBuilder, x: Value, epsilon: number, gain?: Value, bias?: Value): Value {
   if (g.opset < 17) return affine(g, standardise(g, x, epsilon), gain, bias);
-  const axis = x.shape.length - 1;
+  const axis = -1;
   if (gain?.shape.length === 1 && bias?.shape.length === 1) {
     return g.apply("LayerNormalization", [x, gain, bias], { axis, epsilon });
   }
-  const size = fixedSize(x.shape[axis], "LayerNormalization");
+  const size = fixedSize(x.shape.at(axis), "LayerNormalization");
   const one = g.constant("one", floatTensor([size], new Float32Array(size).fill(1)));
   return affine(g, g.apply("LayerNormalization", [x, one], { axis, epsilon }), gain, bias);
 }

@@ -91,10 +91,12 @@ export class AdapterBank {
   beginBatch(distinct: number): FixedInputs {
     this.#batch += 1;
     if (this.#packed) return this.#beginPacked(distinct);
-    const empty = this.#names.reduce((sum, name) => sum + (name === undefined ? 1 : 0), 0);
-    const needed = this.#own + distinct;
-    if (needed > this.slots) this.#grow(Math.max(needed, 2 * this.slots));
-    else if (empty < distinct && this.slots < this.#limit) this.#grow(Math.min(2 * this.slots, this.#limit));
+    const taken = this.#names.reduce((sum, name) => sum + (name === undefined ? 0 : 1), 0);
+    // Room for the batch in any case, and up to the limit for those that are in the bank as well.
+    const batch = this.#own + distinct;
+    const needed = Math.max(batch, Math.min(taken + distinct, this.#limit));
+    const doubled = batch > this.slots ? 2 * this.slots : Math.min(2 * this.slots, this.#limit);
+    if (needed > this.slots) this.#grow(Math.max(needed, doubled));
     return this.tensors;
   }
 

@@ -47,8 +47,13 @@ export class AdapterBanks {
     this.rows = new AdapterBank(slots(Math.max(READY_SLOTS, own.length)), { own: [], packed });
   }
 
+  /** Whether both graphs read the same slots. */
+  get areOne(): boolean {
+    return this.rows === this.team;
+  }
+
   get bytes(): number {
-    return this.team.bytes + (this.rows === this.team ? 0 : this.rows.bytes);
+    return this.team.bytes + (this.areOne ? 0 : this.rows.bytes);
   }
 
   /** Banks of their own in the host's memory, for a run that others do not wait for. */
@@ -62,6 +67,6 @@ export class AdapterBanks {
 
   dispose(): void {
     this.team.dispose();
-    if (this.rows !== this.team) this.rows.dispose();
+    if (!this.areOne) this.rows.dispose();
   }
 }

@@ -200,6 +200,15 @@ export function hasOneAdapterAnAgent(batch: readonly PolicyRows[]): boolean {
   return batch.every((rows) => eachAdapter(rows, isFirst));
 }
 
+/** Whether each agent has the one adapter of its own name. */
+export function hasOwnAdapters(batch: readonly PolicyRows[], names: readonly string[]): boolean {
+  const isOwnName = (agent: number, { name }: ResidentAdapter): boolean => name === names[agent];
+  return (
+    hasOneAdapterAnAgent(batch) &&
+    batch.every((rows) => rows.adapters?.kind === "own" || eachAdapter(rows, isOwnName))
+  );
+}
+
 function isOwn(adapters: RowAdapters | undefined, byAgent: readonly unknown[]): boolean {
   return adapters?.kind === "own" && adapters.byAgent === byAgent;
 }

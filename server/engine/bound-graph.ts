@@ -125,8 +125,10 @@ export class BoundGraph {
   /** Where the graph runs in the host's memory, leaving some out saves nothing. */
   #outputsOf(wanted: readonly string[] | undefined): readonly TensorInfo[] {
     const { outputs, device } = this.session;
-    if (device === "cpu" || !wanted || outputs.every(({ name }) => wanted.includes(name))) return outputs;
-    return outputs.filter(({ name }) => wanted.includes(name));
+    if (device === "cpu" || !wanted) return outputs;
+    const read = outputs.filter(({ name }) => wanted.includes(name));
+    // A run for nothing at all is none.
+    return read.length === 0 || read.length === outputs.length ? outputs : read;
   }
 
   #create(

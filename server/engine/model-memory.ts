@@ -15,6 +15,8 @@ export interface MemoryUse {
 export interface MemoryBytes {
   /** Of the graphs, the weights that they share counted once. */
   readonly backbone: number;
+  /** Of the backbone: the weights that lie in a device's memory themselves. Default: all of it. */
+  readonly shared?: number;
   /** Of the tensors through which graphs see adapters. */
   readonly bank: number;
   /** Of the adapters in the host's memory, from which the bank is filled. */
@@ -28,11 +30,15 @@ export function memoryUses(device: Device, bytes: MemoryBytes): readonly MemoryU
     bank: device === "webgpu" ? "device" : "host",
     adapters: "host",
   } as const satisfies Record<MemoryPart, MemoryPlace>;
-  return (Object.keys(place) as MemoryPart[]).map((part) => ({
+  const uses = (Object.keys(place) as MemoryPart[]).map((part) => ({
     part,
     place: place[part],
     bytes: bytes[part],
   }));
+  if (device !== "webgpu" || bytes.shared === undefined) return uses;
+  // What of the graphs is no shared weight is the library's, which does not say where it lies.
+  const graphs = { part: "backbone", place: "host", bytes: bytes.backbone - bytes.shared } as const;
+  return [...uses.map((use) => (use.part === "backbone" ? { ...use, bytes: bytes.shared! } : use)), graphs];
 }
 
 /** All of a place, or of both. */

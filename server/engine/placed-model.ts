@@ -8,6 +8,7 @@ import { AdapterBanks, type BankPlace } from "./adapter-banks.ts";
 import {
   type BatchPlan,
   hasOneAdapterAnAgent,
+  hasOwnAdapters,
   type PolicyRows,
   planGathered,
   planGrouped,
@@ -64,13 +65,18 @@ export class PlacedModel {
 
   /** Of the graphs: weights that sessions share are counted once, of others each graph's file holds its own. */
   get backboneBytes(): number {
-    const shared = new Map(
-      this.graphs.flatMap(({ session }) => session.sharedWeights.map(({ sha256, bytes }) => [sha256, bytes])),
-    );
     const own = this.graphs.map(({ file, session }) =>
       session.sharedWeights.reduce((left, { bytes }) => left - bytes, file.bytes),
     );
-    return [...shared.values(), ...own].reduce((sum, bytes) => sum + bytes, 0);
+    return own.reduce((sum, bytes) => sum + bytes, this.sharedBytes);
+  }
+
+  /** Of the weights that sessions share. */
+  get sharedBytes(): number {
+    const shared = new Map(
+      this.graphs.flatMap(({ session }) => session.sharedWeights.map(({ sha256, bytes }) => [sha256, bytes])),
+    );
+    return [...shared.values()].reduce((sum, bytes) => sum + bytes, 0);
   }
 
   /** Of the tensors through which graphs see adapters. */
@@ -98,7 +104,7 @@ export class PlacedModel {
     const gathered = { kind: "gathered", size: 0, ms: rows.estimate(total) } as const;
     // Without padding grouped is never much dearer, and a team request gives the same bits on every server.
     const cheaper = team * size === total || grouped.ms <= gathered.ms;
-    return cheaper && hasOneAdapterAnAgent(batch) ? grouped : gathered;
+    return cheaper && this.#canGroup(batch) ? grouped : gathered;
   }
 
   /**
@@ -117,6 +123,15 @@ export class PlacedModel {
   dispose(): void {
     for (const graph of this.graphs) graph.dispose();
     this.#banks?.dispose();
+  }
+
+  /** One bank for both graphs has each variant in a slot of its own: to put it into its agent's as well is an upload. */
+  #canGroup(batch: readonly PolicyRows[]): boolean {
+    if (!this.#banks?.areOne) return hasOneAdapterAnAgent(batch);
+    return hasOwnAdapters(
+      batch,
+      this.#manifest.agents.map(({ name }) => name),
+    );
   }
 
   #measure(): { main: CostModel; rows: CostModel | undefined } {

@@ -120,9 +120,10 @@ export class PolicyModel {
   /** What the model takes, by what it is for and where it lies. */
   get memory(): readonly MemoryUse[] {
     const { registry } = this;
-    const { device, backboneBytes, bankBytes } = this.#placed;
+    const { device, backboneBytes, sharedBytes, bankBytes } = this.#placed;
     return memoryUses(device, {
       backbone: backboneBytes,
+      shared: sharedBytes,
       bank: bankBytes,
       adapters: registry ? registry.residentCount * registry.adapterBytes : 0,
     });

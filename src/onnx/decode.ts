@@ -112,6 +112,10 @@ function readNode(node: onnxProto.onnx.INodeProto, index: number, what: string):
   if (!DEFAULT_DOMAINS.includes(node.domain ?? "")) {
     throw unsupported(what, `node ${name}`, "an operator of ai.onnx", `one of ${node.domain}`);
   }
+  // ONNX Runtime's kernel writes to the part that is not there.
+  if (node.opType === "Split" && (node.output ?? []).includes("")) {
+    throw unsupported(what, `outputs of node ${name}`, "a name for each part of a Split", "one without");
+  }
   return {
     name,
     op: node.opType ?? "",

@@ -115,8 +115,13 @@ class DeviceSlots implements Slots {
     this.#count = count;
     this.#staged = new DTYPES[dtype].array(slotLength(parts));
     this.#session = runtime.createSession(encodeModel(putGraph(parts, dtype)));
-    this.#tensors = this.#allocate(count);
-    this.#putting = this.#bindPut();
+    try {
+      this.#tensors = this.#allocate(count);
+      this.#putting = this.#bindPut();
+    } catch (error) {
+      this.#session.dispose();
+      throw error;
+    }
   }
 
   get tensors(): Readonly<Record<string, ResidentTensor>> {
@@ -145,18 +150,29 @@ class DeviceSlots implements Slots {
     const [old, oldCount] = [this.#tensors, this.#count];
     this.#tensors = this.#allocate(count);
     this.#count = count;
-    const slots = BigInt64Array.from({ length: oldCount }, (_, slot) => BigInt(slot));
+    try {
+      this.#copyFrom(old, oldCount);
+      this.#putting = this.#bindPut();
+    } catch (error) {
+      // Slots that were not copied must not be taken for those that were.
+      disposeAll(this.#tensors);
+      [this.#tensors, this.#count] = [old, oldCount];
+      throw error;
+    }
+    disposeAll(old);
+  }
+
+  dispose(): void {
+    disposeAll(this.#tensors);
+    this.#session.dispose();
+  }
+
+  #copyFrom(old: Readonly<Record<string, ResidentTensor>>, count: number): void {
+    const slots = BigInt64Array.from({ length: count }, (_, slot) => BigInt(slot));
     this.#session.run(
       this.#feeds(slots, (name) => old[name]!),
       this.#fetches(),
     );
-    this.#putting = this.#bindPut();
-    for (const tensor of Object.values(old)) tensor.dispose();
-  }
-
-  dispose(): void {
-    for (const tensor of Object.values(this.#tensors)) tensor.dispose();
-    this.#session.dispose();
   }
 
   #allocate(count: number): Record<string, ResidentTensor> {
@@ -199,6 +215,10 @@ class DeviceSlots implements Slots {
   #fetches(): Record<string, RunTensor> {
     return Object.fromEntries(this.#parts.map(({ name }) => [`filled/${name}`, this.#tensors[name]!]));
   }
+}
+
+function disposeAll(tensors: Readonly<Record<string, ResidentTensor>>): void {
+  for (const tensor of Object.values(tensors)) tensor.dispose();
 }
 
 /** Of each part: `bank/…` [count, …] with `values/…` [puts, …] in the slots `slots` [puts, 1] is `filled/…`. */

@@ -89,18 +89,22 @@ test("memory is told by part and place, and a device's memory apart", async (con
   const engine = await openTiny(context, { mode: "factored" }, { runtime: deviceRuntime() });
   const [team] = engine.service.statistics("team");
   const { memory } = engine.service.repository.model("team");
-  const bytes = (part: string) => memory.find((use) => use.part === part)!;
+  const bytes = (part: string, place: string) =>
+    memory.find((use) => use.part === part && use.place === place)!.bytes;
   assert.deepEqual(
     memory.map(({ part, place }) => [part, place]),
     [
       ["backbone", "device"],
       ["bank", "device"],
       ["adapters", "host"],
+      ["backbone", "host"],
     ],
   );
+  // This device shares no weights: its graphs' are the library's.
+  assert.equal(bytes("backbone", "device"), 0);
   assert.deepEqual(team!.memory_usage, [
-    { type: "CPU", id: 0, byte_size: bytes("adapters").bytes },
-    { type: "GPU", id: 0, byte_size: bytes("backbone").bytes + bytes("bank").bytes },
+    { type: "CPU", id: 0, byte_size: bytes("adapters", "host") + bytes("backbone", "host") },
+    { type: "GPU", id: 0, byte_size: bytes("bank", "device") },
   ]);
 });
 

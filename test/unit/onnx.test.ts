@@ -224,6 +224,13 @@ const REFUSED: readonly (readonly [string, Alteration, string])[] = [
     "m: value x: expected a shape, received none",
   ],
   [
+    "a Split that leaves a part unnamed, which the library would write to all the same",
+    (_, graph) => {
+      graph.node![0] = { name: "cut", opType: "Split", input: ["x"], output: ["first", ""] };
+    },
+    "m: outputs of node cut: expected a name for each part of a Split, received one without",
+  ],
+  [
     "a name of several lines",
     (_, graph) => {
       graph.initializer![0] = { name: "a\nb", dataType: 8, dims: [1] };

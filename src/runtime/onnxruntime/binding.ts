@@ -45,8 +45,9 @@ export interface NativeOptions {
 /** A failure's name in the library's messages, what it is, and what helps. */
 type Fault = readonly [pattern: RegExp, received: string, mend: string];
 
+/** A tensor of several times the largest buffer is more buffers than a shader binds, or more values than it counts. */
 const NO_MEMORY: Fault = [
-  /out of memory|max buffer size|OUT_OF_(DEVICE|HOST)_MEMORY|Failed to allocate|invalid due to a previous error/i,
+  /out of memory|max buffer size|OUT_OF_(DEVICE|HOST)_MEMORY|Failed to allocate|invalid due to a previous error|Too many storage buffers|narrowing_error/i,
   "no room in the device's memory",
   "take fewer resident adapters, smaller batches or --precision fp16",
 ];
@@ -75,6 +76,9 @@ const FAULTS: Readonly<Record<Exclude<Device, "cpu">, readonly Fault[]>> = {
     NO_MEMORY,
   ],
 };
+
+/** No fault of a device. */
+const NOTHING_WANTED = /At least one output should be requested/;
 
 let native: NativeBinding | undefined;
 
@@ -130,7 +134,8 @@ export function runGraph(
   try {
     return session.run(feeds, fetches, {});
   } catch (cause) {
-    throw device === "cpu" ? graphError("running a graph", cause) : deviceError(device, "running", cause);
+    const isGraphs = device === "cpu" || NOTHING_WANTED.test((cause as Error).message);
+    throw isGraphs ? graphError("running a graph", cause) : deviceError(device, "running", cause);
   }
 }
 
@@ -151,7 +156,7 @@ function deviceError(device: Exclude<Device, "cpu">, doing: string, cause: unkno
   });
 }
 
-/** The first line, without the place in the library's source that some begin with. */
+/** The first line, without the place in the library's source that some name. */
 function nativeMessage(cause: unknown): string {
-  return (cause as Error).message.split("\n")[0]!.replace(/^\/.* was false\. /, "");
+  return (cause as Error).message.split("\n")[0]!.replace(/\/\S+\.\w+:\d+ .* was false\. /, "");
 }

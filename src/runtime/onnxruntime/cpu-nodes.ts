@@ -6,7 +6,7 @@ import { readJson } from "../../base/files.ts";
 import type { Device, TensorInfo } from "../session.ts";
 import { loadGraph, runGraph } from "./binding.ts";
 import { hostZeros } from "./host-memory.ts";
-import { tensorInfo, toNative } from "./tensors.ts";
+import { hostToNative, tensorInfo } from "./tensors.ts";
 
 /** What ONNX Runtime's profile says of one kernel that ran. */
 interface KernelEvent {
@@ -21,7 +21,7 @@ export function findCpuNodes(bytes: Uint8Array, device: Device): readonly string
   try {
     const session = loadGraph(bytes, device, { profilePrefix: join(folder, "run") });
     const inputs = session.inputMetadata.map(tensorInfo);
-    const feeds = Object.fromEntries(inputs.map((info) => [info.name, toNative(zeros(info))]));
+    const feeds = Object.fromEntries(inputs.map((info) => [info.name, hostToNative(zeros(info))]));
     runGraph(
       session,
       device,

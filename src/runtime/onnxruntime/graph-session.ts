@@ -16,7 +16,7 @@ import type {
 import { loadGraph, type NativeSession, type NativeTensors, runGraph } from "./binding.ts";
 import { findCpuNodes } from "./cpu-nodes.ts";
 import { liftConstants, type WeightPool } from "./shared-weights.ts";
-import { fromNative, mapValues, tensorInfo, toNative } from "./tensors.ts";
+import { fromNative, isNative, mapValues, tensorInfo, toNative } from "./tensors.ts";
 import { lowerForWebGpu } from "./webgpu-graphs.ts";
 
 /** Where a session's kernels run and, on WebGPU, where its shared constants lie. */
@@ -69,7 +69,7 @@ export class OnnxSession implements Session {
     const sizes = checkFeeds(this.inputs, feeds);
     if (fetches) checkFetches(this.outputs, fetches, sizes);
     const nativeFetches = fetches
-      ? mapValues(fetches, (tensor) => tensor && toNative(tensor))
+      ? mapValues(fetches, (tensor) => tensor && toNative(tensor, this.device))
       : { ...this.#allFetches };
     const results = runGraph(session, this.device, this.#nativeFeeds(feeds), nativeFetches);
     const returned = mapValues(results, (result, name) => fetches?.[name] ?? fromNative(result));
@@ -81,9 +81,12 @@ export class OnnxSession implements Session {
     this.#open();
     checkFetches(this.outputs, fetches, checkFeeds(this.inputs, feeds));
     const nativeFeeds = this.#nativeFeeds(feeds);
-    const nativeFetches = mapValues(fetches, toNative);
+    const nativeFetches = mapValues(fetches, (tensor) => toNative(tensor, this.device));
+    const residents = [...Object.values(feeds), ...Object.values(fetches)].filter(isNative);
     return {
       run: () => {
+        // What was given back since then may be another's memory, or none.
+        for (const tensor of residents) tensor.checkOpen();
         releaseHandles(runGraph(this.#open(), this.device, nativeFeeds, nativeFetches));
       },
     };
@@ -97,7 +100,7 @@ export class OnnxSession implements Session {
   }
 
   #nativeFeeds(feeds: Readonly<Record<string, RunTensor>>): NativeTensors {
-    return { ...mapValues(feeds, toNative), ...this.#constants };
+    return { ...mapValues(feeds, (tensor) => toNative(tensor, this.device)), ...this.#constants };
   }
 
   #releaseWeights(): void {
@@ -138,7 +141,9 @@ function prepare(model: Uint8Array, place: Place, options: SessionOptions): Prep
   }
   return {
     bytes: encodeModel(lifted.model),
-    constants: Object.fromEntries([...held].map(([name, { tensor }]) => [name, toNative(tensor)])),
+    constants: Object.fromEntries(
+      [...held].map(([name, { tensor }]) => [name, toNative(tensor, place.device)]),
+    ),
     weights: [...held.values()].map(({ sha256, bytes }) => ({ sha256, bytes })),
   };
 }

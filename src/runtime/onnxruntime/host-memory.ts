@@ -3,9 +3,9 @@ import type { Tensor } from "onnxruntime-common";
 import { DTYPES, type DType, elementCount, type HostTensor } from "../../base/tensor.ts";
 import { checkFirst, checkSame, disposed } from "../check.ts";
 import type { Device, ResidentTensor } from "../session.ts";
-import { type NativeResident, toNative } from "./tensors.ts";
+import { hostToNative, type NativeResident } from "./tensors.ts";
 
-export class HostResident implements ResidentTensor, NativeResident {
+export class HostResident implements NativeResident {
   readonly device: Device;
   #tensor: HostTensor | undefined;
 
@@ -23,7 +23,11 @@ export class HostResident implements ResidentTensor, NativeResident {
   }
 
   native(): Tensor {
-    return toNative(this.#open());
+    return hostToNative(this.#open());
+  }
+
+  checkOpen(): void {
+    this.#open();
   }
 
   /** The memory itself, not a copy of it. */

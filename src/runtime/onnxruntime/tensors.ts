@@ -2,25 +2,33 @@
 import { Tensor } from "onnxruntime-common";
 import { LorasaError } from "../../base/errors.ts";
 import { DTYPES, type DType, dtypeOfOnnx, type HostTensor, type TensorData } from "../../base/tensor.ts";
-import type { RunTensor, TensorInfo } from "../session.ts";
+import type { Device, ResidentTensor, RunTensor, TensorInfo } from "../session.ts";
 import type { NativeSession } from "./binding.ts";
 
 /** A resident tensor that knows how the binding takes it. */
-export interface NativeResident {
+export interface NativeResident extends ResidentTensor {
   /** @throws LORASA_DISPOSED. */
   native(): Tensor;
+  /** @throws LORASA_DISPOSED, as whatever else is done with it. */
+  checkOpen(): void;
 }
 
-/** @throws LORASA_DEVICE for a tensor of another device. */
-export function toNative(tensor: RunTensor): Tensor {
-  if ("native" in tensor) return (tensor as RunTensor & NativeResident).native();
-  if (!("data" in tensor)) {
-    throw new LorasaError("LORASA_DEVICE", {
-      asked: "a resident tensor",
-      expected: "one of this runtime",
-      received: tensor.device,
-    });
-  }
+/** @throws LORASA_DEVICE for a tensor of another device: the library would read one's memory as the other's. */
+export function toNative(tensor: RunTensor, device: Device): Tensor {
+  if ("data" in tensor) return hostToNative(tensor);
+  if (isNative(tensor) && tensor.device === device) return tensor.native();
+  throw new LorasaError("LORASA_DEVICE", {
+    asked: "a resident tensor",
+    expected: `one of this runtime on ${device}`,
+    received: `one on ${tensor.device}`,
+  });
+}
+
+export function isNative(tensor: RunTensor): tensor is NativeResident {
+  return "native" in tensor;
+}
+
+export function hostToNative(tensor: HostTensor): Tensor {
   // onnxruntime-common's constructor overloads want the array type that belongs to the name.
   return new (Tensor as unknown as new (type: string, data: TensorData, dims: readonly number[]) => Tensor)(
     tensor.dtype,

@@ -16,7 +16,12 @@ interface Rewriting {
 
 type Rewrite = (node: OnnxNode, model: OnnxModel) => Rewriting | undefined;
 
-const REWRITES: Readonly<Record<string, Rewrite>> = { Split: wideSplit, LogSoftmax: logSoftmax };
+const REWRITES: Readonly<Record<string, Rewrite>> = {
+  LayerNormalization: layerNormalization,
+  LogSoftmax: logSoftmax,
+  Sign: sign,
+  Split: wideSplit,
+};
 
 export function lowerForWebGpu(model: OnnxModel): OnnxModel {
   const nodes: OnnxNode[] = [];
@@ -43,7 +48,7 @@ function wideSplit(node: OnnxNode, { initializers }: OnnxModel): Rewriting | und
     const inputs = [node.inputs[0]!, from, to, `${node.name}/axis`];
     return { name: `${node.name}/${at}`, op: "Slice", inputs, outputs: [node.outputs[at]!], attributes: {} };
   });
-  return { nodes: nodes.filter(({ outputs }) => outputs[0] !== ""), constants };
+  return { nodes, constants };
 }
 
 /** x − max − ln Σ exp(x − max): the maximum is taken off first, so that no exponential overflows. */
@@ -67,6 +72,43 @@ function logSoftmax(node: OnnxNode): Rewriting {
     { ...step("Sub", [own("shifted"), own("log")], node.outputs[0]!), name: own("Sub_log") },
   ];
   return { nodes, constants: [[own("axes"), int64(axis)]] };
+}
+
+/**
+ * Of x − mean instead of x: WebGPU's kernel takes the variance as a difference of squares, of which nothing is left
+ * where a row's mean is much larger than its spread.
+ */
+function layerNormalization(node: OnnxNode): Rewriting | undefined {
+  // Counted from the front it may be the first of several, which the shapes alone would tell.
+  if (intAttribute(node, "axis", -1) !== -1) return undefined;
+  const [x, ...scales] = node.inputs as readonly [string, ...string[]];
+  const [y, mean, ...deviation] = node.outputs as readonly [string, ...string[]];
+  const [average, centred] = [mean || `${node.name}/mean`, `${node.name}/centred`];
+  const attributes = { axes: { ints: [-1] }, keepdims: { int: 1 } };
+  const nodes: OnnxNode[] = [
+    { name: `${node.name}/ReduceMean`, op: "ReduceMean", inputs: [x], outputs: [average], attributes },
+    { name: `${node.name}/Sub`, op: "Sub", inputs: [x, average], outputs: [centred], attributes: {} },
+    { ...node, inputs: [centred, ...scales], outputs: deviation.length > 0 ? [y, "", ...deviation] : [y] },
+  ];
+  return { nodes, constants: [] };
+}
+
+/** [x > −x] − [x < −x]: comparisons that need no constant, whose type would have to be x's. */
+function sign(node: OnnxNode): Rewriting {
+  const own = (name: string): string => `${node.name}/${name}`;
+  const [x] = node.inputs as readonly [string];
+  const step = (op: string, inputs: readonly string[], output: string): OnnxNode => {
+    return { name: own(output), op, inputs, outputs: [own(output)], attributes: {} };
+  };
+  const nodes: OnnxNode[] = [
+    step("Neg", [x], "negative"),
+    step("Greater", [x, own("negative")], "isAbove"),
+    step("Less", [x, own("negative")], "isBelow"),
+    step("CastLike", [own("isAbove"), x], "above"),
+    step("CastLike", [own("isBelow"), x], "below"),
+    { ...step("Sub", [own("above"), own("below")], "sign"), outputs: [node.outputs[0]!] },
+  ];
+  return { nodes, constants: [] };
 }
 
 function intAttribute(node: OnnxNode, name: string, otherwise: number): number {

@@ -14,7 +14,7 @@ import { checkFirst, checkSame, disposed } from "../check.ts";
 import type { ResidentTensor } from "../session.ts";
 import { loadGraph, type NativeSession, runGraph } from "./binding.ts";
 import { hostZeros } from "./host-memory.ts";
-import { fromNative, type NativeResident, toNative } from "./tensors.ts";
+import { fromNative, hostToNative, type NativeResident } from "./tensors.ts";
 
 /** Graphs that move values, one session an element type: `make` keeps its output on the device, `copy` does not. */
 interface Movers {
@@ -40,7 +40,7 @@ export class WebGpuMemory {
     const { dtype, dims } = tensor;
     const flat = [checkedCount(dtype, dims)];
     const { make } = this.#moversOf(dtype);
-    const { y } = runGraph(make, "webgpu", { x: toNative({ ...tensor, dims: flat }) }, { y: null });
+    const { y } = runGraph(make, "webgpu", { x: hostToNative({ ...tensor, dims: flat }) }, { y: null });
     return this.#own(y!, dtype, dims);
   }
 
@@ -79,7 +79,7 @@ export class WebGpuMemory {
   }
 }
 
-class WebGpuResident implements ResidentTensor, NativeResident {
+class WebGpuResident implements NativeResident {
   readonly device = "webgpu";
   readonly dtype: DType;
   readonly dims: readonly number[];
@@ -87,18 +87,26 @@ class WebGpuResident implements ResidentTensor, NativeResident {
   readonly #copy: NativeSession;
   /** Absent once disposed of. */
   #free: (() => void) | undefined;
+  /** Whose memory it is; absent for an owner. */
+  readonly #owner: WebGpuResident | undefined;
 
-  constructor(tensor: Tensor, copy: NativeSession, free: () => void) {
+  constructor(tensor: Tensor, copy: NativeSession, free: () => void, owner?: WebGpuResident) {
     this.dtype = tensor.type as DType;
     this.dims = tensor.dims;
     this.#tensor = tensor;
     this.#copy = copy;
     this.#free = free;
+    this.#owner = owner;
   }
 
   native(): Tensor {
-    if (this.#free === undefined) throw disposed("a resident tensor");
+    this.checkOpen();
     return this.#tensor;
+  }
+
+  checkOpen(): void {
+    if (this.#free === undefined) throw disposed("a resident tensor");
+    this.#owner?.checkOpen();
   }
 
   download(): HostTensor {
@@ -108,7 +116,7 @@ class WebGpuResident implements ResidentTensor, NativeResident {
 
   write(tensor: HostTensor): void {
     checkSame(this, tensor);
-    const x = toNative({ ...tensor, dims: [tensor.data.length] });
+    const x = hostToNative({ ...tensor, dims: [tensor.data.length] });
     const { y } = runGraph(this.#copy, "webgpu", { x }, { y: this.#flat() });
     // Another handle on the same buffer.
     y!.dispose();
@@ -117,7 +125,7 @@ class WebGpuResident implements ResidentTensor, NativeResident {
   first(size: number): ResidentTensor {
     checkFirst(this.dims, size);
     const part = view(this.native(), this.dtype, [size, ...this.dims.slice(1)]);
-    return new WebGpuResident(part, this.#copy, () => {});
+    return new WebGpuResident(part, this.#copy, () => {}, this);
   }
 
   dispose(): void {
