@@ -19,7 +19,9 @@ import {
 
 const found = perfAnalyzer();
 const skip = "missing" in found && found.missing;
-const RUN_LIMIT_MS = 60_000;
+const RUN_LIMIT_MS = 20_000;
+/** Asynchronous over HTTP it waits for ever, some time after its last reply, once in 150 runs: such a run is repeated. */
+const TRIES = 3;
 
 let folder: string;
 let server: ServedModels;
@@ -38,6 +40,9 @@ after(async () => {
   await server.close();
   rmSync(folder, { recursive: true });
 });
+
+/** Of a run that was ended because it took too long. */
+const STOPPED = -1;
 
 interface Run {
   readonly code: number;
@@ -162,8 +167,23 @@ test("grpc: a request parameter picks an adapter, an unknown one ends the run", 
   assert.match(unknown.text, /LORASA_UNKNOWN_ADAPTER/);
 });
 
-/** Runs it to its end; the report as text and as CSV. */
+/** Runs it to its end, again where it stopped without waiting for the server. */
 async function perf(...args: readonly string[]): Promise<Run> {
+  for (let left = TRIES; ; left--) {
+    const run = await perfOnce(args);
+    if (run.code !== STOPPED || left === 1) return run;
+    assert.equal(await requestsInServer(), 0, `the server owes it a reply\n${run.text}`);
+  }
+}
+
+/** That are begun and not answered; the request that asks is one too. */
+async function requestsInServer(): Promise<number> {
+  const metrics = await (await fetch(`${server.url}/metrics`)).text();
+  return Number(/^lorasa_inflight (\d+)$/m.exec(metrics)?.[1]) - 1;
+}
+
+/** The report as text and as CSV. */
+async function perfOnce(args: readonly string[]): Promise<Run> {
   assert.ok("command" in found);
   const csv = join(folder, "report.csv");
   rmSync(csv, { force: true });
@@ -171,7 +191,7 @@ async function perf(...args: readonly string[]): Promise<Run> {
   const all = [...leading, ...args, "-f", csv, "--verbose-csv"];
   const result = await new Promise<{ code: number; text: string }>((resolve) => {
     execFile(command!, all, { timeout: RUN_LIMIT_MS, cwd: folder }, (error, stdout, stderr) => {
-      const code = error === null ? 0 : typeof error.code === "number" ? error.code : -1;
+      const code = error === null ? 0 : typeof error.code === "number" ? error.code : STOPPED;
       // A wrong option prints every option first: the end says what is wrong.
       resolve({ code, text: `${args.join(" ")}\n${`${stdout}${stderr}`.slice(-4000)}` });
     });
