@@ -28,7 +28,7 @@ export { envSpec, listTasks, makeEnv } from "./envs/registry.ts";
 export { createVectorEnv, type VectorEnvOptions } from "./envs/vector.ts";
 export type { EnvGroup, VectorEnv } from "./envs/vector-contract.ts";
 export { createRuntime } from "./runtime/onnxruntime.ts";
-export type { Device, Runtime, Session } from "./runtime/session.ts";
+export type { Device, ResidentTensor, Runtime, Session } from "./runtime/session.ts";
 export type { Episode } from "./training/collector.ts";
 export { parseTrainConfig, type TrainConfig } from "./training/config.ts";
 export { type EvaluationOptions, evaluate } from "./training/evaluation.ts";
