@@ -111,7 +111,10 @@ async function placeQuickest(read: ReadModel, options: LoadOptions): Promise<Pla
       tried.set(device, placed);
       times.push({ device, ms: placed.teamMs(CHOICE_ENVIRONMENTS) });
     } catch (error) {
-      if (!isDeviceError(error)) throw error;
+      if (!isDeviceError(error)) {
+        for (const placed of tried.values()) placed.dispose();
+        throw error;
+      }
       times.push({ device, fault: faultText(error) });
     }
   }

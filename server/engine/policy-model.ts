@@ -249,9 +249,14 @@ export class PolicyModel {
       placed.dispose();
       return "lost";
     }
-    this.#placed.dispose();
+    const gone = this.#placed;
     this.#placed = placed;
     this.#lost = false;
+    try {
+      gone.dispose();
+    } catch {
+      // A device that is gone may refuse to take back what it held.
+    }
     return "moved";
   }
 
