@@ -91,7 +91,8 @@ export class AdapterBank {
   beginBatch(distinct: number): FixedInputs {
     this.#batch += 1;
     if (this.#packed) return this.#beginPacked(distinct);
-    const taken = this.#names.reduce((sum, name) => sum + (name === undefined ? 0 : 1), 0);
+    // A slot for each name that has one.
+    const taken = this.#home.size;
     // Room for the batch in any case, and up to the limit for those that are in the bank as well.
     const batch = this.#own + distinct;
     const needed = Math.max(batch, Math.min(taken + distinct, this.#limit));

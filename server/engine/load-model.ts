@@ -7,7 +7,7 @@ import type { AdapterLayer, ModelManifest } from "../../src/checkpoint/repositor
 import { readModelManifest } from "../../src/checkpoint/repository-files.ts";
 import { choiceText, type DeviceTime, faultText, quickest } from "../../src/runtime/choose.ts";
 import { createRuntime } from "../../src/runtime/onnxruntime.ts";
-import { deviceFault } from "../../src/runtime/probe.ts";
+import { deviceFault, isDeviceError } from "../../src/runtime/probe.ts";
 import type { Device, Runtime } from "../../src/runtime/session.ts";
 import { AdapterRegistry } from "./adapter-registry.ts";
 import { AdapterStore } from "./adapter-store.ts";
@@ -137,10 +137,6 @@ async function place(read: ReadModel, options: LoadOptions, runtime: Runtime): P
     for (const graph of opened) graph.dispose();
     throw error;
   }
-}
-
-function isDeviceError(error: unknown): error is LorasaError {
-  return error instanceof LorasaError && error.code === "LORASA_DEVICE";
 }
 
 /** Bytes of every graph of the manifest; sizes and checksums of all files as recorded. */

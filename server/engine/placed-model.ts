@@ -35,7 +35,8 @@ export interface BatchLayout {
 export class PlacedModel {
   readonly device: Device;
   readonly graphs: readonly BoundGraph[];
-  readonly #manifest: ModelManifest;
+  /** Names, in the team's order. */
+  readonly #agents: readonly string[];
   readonly #byMode: ModelGraphs;
   readonly #banks: AdapterBanks | undefined;
   readonly #costs: { readonly main: CostModel; readonly rows: CostModel | undefined };
@@ -46,7 +47,7 @@ export class PlacedModel {
    */
   constructor(manifest: ModelManifest, graphs: ModelGraphs, place: BankPlace) {
     this.device = place.runtime.device;
-    this.#manifest = manifest;
+    this.#agents = manifest.agents.map(({ name }) => name);
     this.#byMode = graphs;
     this.graphs = graphsOf(graphs);
     this.#banks = graphs.mode === "factored" ? new AdapterBanks(manifest, place) : undefined;
@@ -87,7 +88,7 @@ export class PlacedModel {
   /** Expected milliseconds of a request in which every agent has that many rows. */
   teamMs(rows: number): number {
     const { main } = this.#costs;
-    const team = this.#manifest.agents.length;
+    const team = this.#agents.length;
     return this.#byMode.mode === "merged" ? team * main.estimate(rows) : main.estimate(team * rows);
   }
 
@@ -128,15 +129,12 @@ export class PlacedModel {
   /** One bank for both graphs has each variant in a slot of its own: to put it into its agent's as well is an upload. */
   #canGroup(batch: readonly PolicyRows[]): boolean {
     if (!this.#banks?.areOne) return hasOneAdapterAnAgent(batch);
-    return hasOwnAdapters(
-      batch,
-      this.#manifest.agents.map(({ name }) => name),
-    );
+    return hasOwnAdapters(batch, this.#agents);
   }
 
   #measure(): { main: CostModel; rows: CostModel | undefined } {
     const graphs = this.#byMode;
-    const team = this.#manifest.agents.length;
+    const team = this.#agents.length;
     const fixed: FixedInputs = this.#banks?.team.first(team) ?? {};
     if (graphs.mode === "merged") {
       for (const graph of graphs.agents.slice(1)) graph.bind(graph.leading(1), fixed).run();

@@ -5,6 +5,7 @@
  * Batches that would hold the event loop for long go to a worker thread, so that health and metrics stay quick.
  */
 import { LorasaError } from "../../src/base/errors.ts";
+import { isDeviceError } from "../../src/runtime/probe.ts";
 import type { BatchPlan, PolicyAnswer, PolicyRows } from "./batch.ts";
 import type { EngineEvents } from "./events.ts";
 import type { LongRuns } from "./long-runs.ts";
@@ -250,10 +251,6 @@ export class Scheduler {
     this.#model.release(request.prepared);
     request.failed(error);
   }
-}
-
-function isDeviceError(error: unknown): error is LorasaError {
-  return error instanceof LorasaError && error.code === "LORASA_DEVICE";
 }
 
 function byStatistics(batch: readonly QueuedRequest[]): Map<EndpointStatistics, QueuedRequest[]> {

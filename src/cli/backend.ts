@@ -11,6 +11,7 @@ import {
   quickest,
 } from "../runtime/choose.ts";
 import { createRuntime } from "../runtime/onnxruntime.ts";
+import { isDeviceError } from "../runtime/probe.ts";
 import { BACKENDS, type Backend, type Device, type Runtime } from "../runtime/session.ts";
 import type { LibraryName } from "../runtime/tensorflow/load.ts";
 import { createTensorflowRuntime } from "../runtime/tensorflow/runtime.ts";
@@ -59,9 +60,15 @@ export async function openRuntime(
   test: DeviceTest,
   onNote: (line: string) => void,
 ): Promise<Runtime> {
-  if (backend === "onnxruntime") {
-    return device === "auto" ? quickestRuntime(test, onNote) : createRuntime(device);
-  }
+  if (backend === "tensorflow") return openTensorflow(device, onNote);
+  return device === "auto" ? quickestRuntime(test, onNote) : createRuntime(device);
+}
+
+/** @throws LORASA_DEVICE, as {@link openRuntime}. */
+export async function openTensorflow(
+  device: DeviceChoice | undefined,
+  onNote: (line: string) => void,
+): Promise<Runtime> {
   if (device === "webgpu") {
     throw new LorasaError("LORASA_DEVICE", {
       asked: "--backend tensorflow",
@@ -83,10 +90,8 @@ function quickestRuntime({ what, measure }: DeviceTest, onNote: (line: string) =
     try {
       return { device, ms: measure(runtime) };
     } catch (error) {
-      if (error instanceof LorasaError && error.code === "LORASA_DEVICE") {
-        return { device, fault: faultText(error) };
-      }
-      throw error;
+      if (!isDeviceError(error)) throw error;
+      return { device, fault: faultText(error) };
     }
   });
   onNote(`device ${choiceText(what, times)}`);

@@ -11,7 +11,7 @@ import type { Episode } from "../training/collector.ts";
 import { stepMs } from "../training/device-time.ts";
 import { evaluate } from "../training/evaluation.ts";
 import { loadRun } from "../training/saved-run.ts";
-import { addRuntimeOptions, openRuntime, type RuntimeFlags } from "./backend.ts";
+import { addRuntimeOptions, openRuntime, openTensorflow, type RuntimeFlags } from "./backend.ts";
 import { answer, wholeNumber, withJson } from "./command.ts";
 import { playEpisodes } from "./play/episodes.ts";
 import { localTeam } from "./play/policies.ts";
@@ -73,10 +73,10 @@ async function playCheckpoint(checkpoint: string, flags: EvaluateFlags): Promise
 
 /** A model is tried on the devices as a server tries it. */
 async function playExportedOn(folder: string, flags: EvaluateFlags): Promise<Episode[]> {
-  const { backend, device = "cpu" } = flags;
-  if (backend === "onnxruntime") return playExported(folder, flags, candidates(device));
-  const never = { what: "", measure: () => 0 };
-  return playExported(folder, flags, [await openRuntime(flags, never, note)]);
+  const { backend, device } = flags;
+  const runtimes =
+    backend === "tensorflow" ? [await openTensorflow(device, note)] : candidates(device ?? "cpu");
+  return playExported(folder, flags, runtimes);
 }
 
 /**

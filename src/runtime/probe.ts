@@ -16,6 +16,11 @@ export function deviceFault(runtime: Runtime): LorasaError | undefined {
   }
 }
 
+/** Whether a device, and not what it was asked for, is at fault. */
+export function isDeviceError(error: unknown): error is LorasaError {
+  return error instanceof LorasaError && error.code === "LORASA_DEVICE";
+}
+
 /** `y` = `x` + `x`. */
 function doubling() {
   const value = (name: string) => ({ name, dtype: "float32" as const, shape: [1] });

@@ -30,11 +30,6 @@ export class HostResident implements NativeResident {
     this.#open();
   }
 
-  /** The memory itself, not a copy of it. */
-  host(): HostTensor {
-    return this.#open();
-  }
-
   download(): HostTensor {
     const { dtype, dims, data } = this.#open();
     return { dtype, dims, data: data.slice() };
