@@ -188,11 +188,13 @@ function factoredBinding(
 
 /** @throws LORASA_CONFIG. */
 function requireAdapters(team: Team): void {
-  if (team.sharing.kind === "low-rank") return;
+  const { sharing } = team;
+  if (sharing.kind === "low-rank" && sharing.clusterOf === undefined) return;
   throw new LorasaError("LORASA_CONFIG", {
     asked: "a factored export",
-    expected: "a team with low-rank adapters",
-    received: `a team of ${team.sharing.kind} weights`,
+    expected: "a team with low-rank adapters on one backbone",
+    received:
+      sharing.kind === "low-rank" ? "a backbone for each cluster" : `a team of ${sharing.kind} weights`,
     mend: "export it with --mode merged or stacked",
   });
 }

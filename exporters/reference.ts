@@ -82,8 +82,8 @@ function referenceGraph(team: Team, envs: number, sampled: boolean): OnnxModel {
   const backbone = g.input("backbone", "float32", parameters.backbone.dims);
   const adapters = parameters.adapters && g.input("adapters", "float32", parameters.adapters.dims);
   const binding = adapters
-    ? trainingBinding(g, parameters, sharing, adapters, backbone)
-    : trainingBinding(g, parameters, sharing, backbone);
+    ? trainingBinding(g, parameters, sharing, team.agents.length, adapters, backbone)
+    : trainingBinding(g, parameters, sharing, team.agents.length, backbone);
   const { output, hidden } = actor(g, binding, encodeTeam(g, observations, config), config, recurrent, mask);
   const drawn = sample(g, output, noise);
   g.output("action", asFloat(g, toAction(g, drawn, config.head), config.head));

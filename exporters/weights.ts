@@ -1,7 +1,7 @@
 /** A team's weights as exports need them: every agent's own, merged on the host, and as constants of a graph. */
 import { adaptedLayer } from "../models/bindings.ts";
 import { constantSource, ParameterLayout, type ParameterSource } from "../models/parameters.ts";
-import { agentAdapter, type Team, type TeamAdapterLayer } from "../models/team.ts";
+import { agentAdapter, baseNetworks, type Team, type TeamAdapterLayer } from "../models/team.ts";
 import { elementCount, type FloatTensor, floatTensor } from "../src/base/tensor.ts";
 import { typedTensor, type WeightType } from "./precision.ts";
 
@@ -17,12 +17,13 @@ export interface Weights {
  * Shared teams keep their one row.
  */
 export function mergedWeights(team: Team): Weights {
-  const { backbone } = team.parameters;
-  if (!team.adapters) return { layout: backbone, flat: team.backbone };
-  const layout = new ParameterLayout(backbone.specs, team.agents.length);
+  const base = baseNetworks(team);
+  if (!team.adapters) return base;
+  const layout = new ParameterLayout(base.layout.specs, team.agents.length);
   const flat = new Float32Array(layout.owners * layout.size);
   for (let agent = 0; agent < layout.owners; agent++) {
-    flat.set(team.backbone, agent * layout.size);
+    const row = base.layout.owners === 1 ? 0 : agent;
+    flat.set(base.flat.subarray(row * layout.size, (row + 1) * layout.size), agent * layout.size);
     const adapters = new Map(agentAdapter(team, agent).map((layer) => [layer.name, layer]));
     for (const spec of layout.specs) {
       const adapter = adapters.get(adaptedLayer(spec)?.name ?? "");

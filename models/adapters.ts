@@ -16,6 +16,8 @@ export interface LoraConfig {
   readonly zero: "loraA" | "loraB";
   /** Names of layers without an adapter. */
   readonly exclude: readonly string[];
+  /** Ranks of layers that have another than `rank`, by name; their scale is that of all. */
+  readonly ranks?: Readonly<Record<string, number>>;
 }
 
 /** A layer with its capped rank. */
@@ -25,25 +27,30 @@ export interface RankedLayer extends AdaptedLayer {
 
 /**
  * The layers that have an adapter, in the order of the backbone's parameters.
- * @throws LORASA_CONFIG when an excluded layer is none of the network's, or none is left.
+ * @throws LORASA_CONFIG when a layer that is excluded or has a rank of its own is none of the network's, or none is left.
  */
 export function rankedLayers(backbone: ParameterLayout, config: LoraConfig): RankedLayer[] {
   const layers = backbone.specs
     .map((spec) => adaptedLayer(spec))
     .filter((layer): layer is AdaptedLayer => layer !== undefined);
   const names = layers.map(({ name }) => name);
-  const unknown = config.exclude.find((name) => !names.includes(name));
-  if (unknown !== undefined) throw wrongExclusion(unknown, suggestion(unknown, names));
+  const ranks = config.ranks ?? {};
+  const named = [...config.exclude, ...Object.keys(ranks)];
+  const unknown = named.find((name) => !names.includes(name));
+  if (unknown !== undefined) throw wrongLayers(unknown, suggestion(unknown, names));
   const ranked = layers
     .filter(({ name }) => !config.exclude.includes(name))
-    .map((layer) => ({ ...layer, rank: Math.min(config.rank, layer.inSize, layer.outSize) }));
-  if (ranked.length === 0) throw wrongExclusion("every layer", "leave one at least");
+    .map((layer) => ({
+      ...layer,
+      rank: Math.min(ranks[layer.name] ?? config.rank, layer.inSize, layer.outSize),
+    }));
+  if (ranked.length === 0) throw wrongLayers("every layer", "leave one at least");
   return ranked;
 }
 
-function wrongExclusion(received: string, mend: string): LorasaError {
+function wrongLayers(received: string, mend: string): LorasaError {
   return new LorasaError("LORASA_CONFIG", {
-    asked: "layers without an adapter",
+    asked: "layers without an adapter, or with a rank of their own",
     expected: "some of the network's",
     received,
     mend,

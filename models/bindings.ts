@@ -53,6 +53,21 @@ export function individualBinding(source: ParameterSource): WeightBinding {
   };
 }
 
+/** A shared trunk, and a head for each agent: everything that is named `head…` has a copy an agent. */
+export function multiTaskBinding(source: ParameterSource, agents: number): WeightBinding {
+  const heads: ParameterSource = {
+    get: (g, spec) => source.get(g, { ...spec, owner: "team", copies: agents }),
+  };
+  const trunk = sharedBinding(source);
+  const head = individualBinding(heads);
+  const bindingOf = ({ name }: { readonly name: string }): WeightBinding =>
+    name.startsWith("head") ? head : trunk;
+  return {
+    linear: (g, x, spec) => bindingOf(spec).linear(g, x, spec),
+    vector: (g, spec) => bindingOf(spec).vector(g, spec),
+  };
+}
+
 /**
  * The low-rank factors of one layer in a graph, and how agents or slots are laid out in them. Those of another type than
  * what they are multiplied with are cast to it, of slots only the ones that rows picked.
@@ -109,16 +124,19 @@ export function lowRankBinding(backbone: ParameterSource, adapters: AdapterSourc
 
 /**
  * The same network with W0 + scale·A·B formed first, `[N, in, out]`: one product a layer instead of three. Training
- * uses it, where rows are many and the weights change each step.
+ * uses it, where rows are many and the weights change each step. The backbone is one for all, or one an agent.
  */
 export function mergedLowRankBinding(backbone: ParameterSource, adapters: AdapterSource): WeightBinding {
   const shared = sharedBinding(backbone);
   const merged = mergedSource(backbone, adapters);
+  // A backbone that is picked for each agent has a vector each, too.
+  const row = (g: GraphBuilder, value: Value): Value =>
+    value.shape.length > 1 ? rowVector(g, value) : value;
   return {
     linear: (g, x, spec) =>
-      g.add(g.matMul(x, weight(g, merged, spec, "agent")), bias(g, backbone, spec, "team")),
+      g.add(g.matMul(x, weight(g, merged, spec, "agent")), row(g, bias(g, backbone, spec, "team"))),
     vector: (g, spec) =>
-      spec.adapted ? rowVector(g, vector(g, merged, spec, "agent")) : shared.vector(g, spec),
+      spec.adapted ? rowVector(g, vector(g, merged, spec, "agent")) : row(g, shared.vector(g, spec)),
   };
 }
 
@@ -158,7 +176,7 @@ function mergeOne(
   const layer = adaptedLayer(spec);
   // A frozen vector is the same for every agent: the leading 1 broadcasts.
   const factors = layer && adapters.factors(g, layer);
-  if (!factors) return g.reshape(base, [1, ...spec.shape]);
+  if (!factors) return base.shape.length > spec.shape.length ? base : g.reshape(base, [1, ...spec.shape]);
   const difference = scaled(g, g.matMul(factors.loraA, factors.loraB), adapters);
   return spec.shape.length === 2 ? g.add(base, difference) : g.add(base, g.squeeze(difference, [1]));
 }

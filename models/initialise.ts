@@ -8,8 +8,9 @@ import type { Initializer, ParameterLayout } from "./parameters.ts";
 export function initialise(layout: ParameterLayout, random: Random): Float32Array {
   const flat = new Float32Array(layout.owners * layout.size);
   for (let owner = 0; owner < layout.owners; owner++) {
-    for (const spec of layout.specs) {
-      layout.view(flat, spec.name, owner).data.set(draw(spec.initializer, spec.shape, random));
+    for (const { name, initializer, shape, copies = 1 } of layout.specs) {
+      for (let copy = 0; copy < copies; copy++)
+        layout.view(flat, name, owner, copy).data.set(draw(initializer, shape, random));
     }
   }
   return flat;

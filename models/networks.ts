@@ -26,6 +26,10 @@ export interface ActorConfig {
 export interface CriticConfig {
   /** Values a step: 1 for the team, or one an agent (with an agent id, or separate critics). */
   readonly encoder: EncoderConfig;
+  /** Whether every agent has a state of its own; its value then needs one too. */
+  readonly ownStates: boolean;
+  /** Whether every agent has a critic of its own, with a value normaliser of its own. */
+  readonly separate: boolean;
   readonly body: BodyConfig;
 }
 

@@ -47,6 +47,11 @@ export function rowId(g: GraphBuilder, config: EncoderConfig, agent: Value): Val
   return config.agentId ? g.gather(idTable(g, config), agent) : undefined;
 }
 
+/** The rows of agents picked by rows of an identity, float32 [b, 1, O + N]. @param pick float32 [b, N]. */
+export function pickedId(g: GraphBuilder, config: EncoderConfig, pick: Value): Value | undefined {
+  return config.agentId ? g.unsqueeze(g.matMul(pick, idTable(g, config)), [1]) : undefined;
+}
+
 /** The row of one agent, float32 [1, O + N]. */
 export function agentId(g: GraphBuilder, config: EncoderConfig, agent: number): Value | undefined {
   if (!config.agentId) return undefined;

@@ -23,12 +23,14 @@ export interface ParameterSpec {
   readonly name: string;
   /** `team`: one tensor for all; `agent`: one for each, so a leading axis N. */
   readonly owner: "team" | "agent";
-  /** Shape of one tensor; weights are `[in, out]`. */
+  /** Shape of one tensor (of one copy); weights are `[in, out]`. */
   readonly shape: readonly number[];
   readonly initializer: Initializer;
+  /** So many tensors of that shape side by side in one owner's row, one an agent: the heads of a shared trunk. */
+  readonly copies?: number;
 }
 
-/** Gives the value of a parameter inside a graph: `shape`, or `[N, ...shape]` when agents own it. */
+/** Gives the value of a parameter inside a graph: `shape`, or `[N, ...shape]` when agents own it or it has copies. */
 export interface ParameterSource {
   get(g: GraphBuilder, spec: ParameterSpec): Value;
 }
@@ -66,7 +68,7 @@ export class ParameterLayout {
     let offset = 0;
     for (const spec of specs) {
       this.#offsets.set(spec.name, offset);
-      offset += elementCount(spec.shape);
+      offset += parameterSize(spec);
     }
     this.size = offset;
   }
@@ -75,11 +77,17 @@ export class ParameterLayout {
     return [this.owners, this.size];
   }
 
-  /** The part of row `owner` that holds a parameter: a view, not a copy. */
-  view(flat: Float32Array, name: string, owner = 0): FloatTensor {
-    const spec = this.spec(name);
-    const start = owner * this.size + this.#offsets.get(name)!;
-    return floatTensor(spec.shape, flat.subarray(start, start + elementCount(spec.shape)));
+  /** Where a parameter's numbers begin in an owner's row. */
+  offset(name: string): number {
+    return this.#offsets.get(this.spec(name).name)!;
+  }
+
+  /** The part of row `owner` that holds one copy of a parameter: a view of the numbers, not a copy of them. */
+  view(flat: Float32Array, name: string, owner = 0, copy = 0): FloatTensor {
+    const { shape } = this.spec(name);
+    const size = elementCount(shape);
+    const start = owner * this.size + this.#offsets.get(name)! + copy * size;
+    return floatTensor(shape, flat.subarray(start, start + size));
   }
 
   spec(name: string): ParameterSpec {
@@ -95,11 +103,7 @@ export class ParameterLayout {
 
   /** A source that cuts the parameters out of one flat graph value. */
   source(g: GraphBuilder, flat: Value): ParameterSource {
-    const parts = g.split(
-      flat,
-      this.specs.map(({ shape }) => elementCount(shape)),
-      1,
-    );
+    const parts = g.split(flat, this.specs.map(parameterSize), 1);
     const values = new Map(
       this.specs.map((spec, index) => [spec.name, g.reshape(parts[index]!, ownedShape(spec, this.owners))]),
     );
@@ -119,6 +123,12 @@ export function constantSource(tensor: (spec: ParameterSpec) => HostTensor): Par
   };
 }
 
-function ownedShape(spec: ParameterSpec, agents: number): readonly number[] {
-  return spec.owner === "agent" ? [agents, ...spec.shape] : spec.shape;
+/** Numbers of a parameter in one owner's row. */
+export function parameterSize({ shape, copies = 1 }: ParameterSpec): number {
+  return copies * elementCount(shape);
+}
+
+function ownedShape({ owner, shape, copies }: ParameterSpec, agents: number): readonly number[] {
+  if (copies !== undefined) return [copies, ...shape];
+  return owner === "agent" ? [agents, ...shape] : shape;
 }

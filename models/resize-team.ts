@@ -5,7 +5,7 @@
 import { Random } from "../src/base/random.ts";
 import { elementCount } from "../src/base/tensor.ts";
 import type { ParameterLayout } from "./parameters.ts";
-import { actorParameters } from "./policy.ts";
+import { actorParameters, type RowOfAgent, type Sharing } from "./policy.ts";
 import type { Team, TeamAgent } from "./team.ts";
 
 /** Spread of what tells a repeated agent's numbers from those that they repeat. */
@@ -21,18 +21,34 @@ export function resizeTeam(team: Team, agents: number, seed: number): Team {
   if (agents === known) return team;
   const random = new Random(seed);
   const actor = { ...team.actor, encoder: { ...team.actor.encoder, agents } };
-  const parameters = actorParameters(actor, team.sharing);
+  const sharing = resizedSharing(team.sharing, agents);
+  const parameters = actorParameters(actor, sharing);
   const resize = (from: ParameterLayout, flat: Float32Array, to: ParameterLayout): Float32Array =>
     resizeFlat(from, flat, to, known, random);
   return {
     ...team,
     agents: Array.from({ length: agents }, (_, index) => repeatedAgent(team.agents, index)),
     actor,
+    sharing,
     parameters,
     backbone: resize(team.parameters.backbone, team.backbone, parameters.backbone),
     ...(team.adapters && {
       adapters: resize(team.parameters.adapters!, team.adapters, parameters.adapters!),
     }),
+  };
+}
+
+/** Agents beyond the team's own are of the clusters and types of those that they repeat. */
+function resizedSharing(sharing: Sharing, agents: number): Sharing {
+  const resized = (rowOf: RowOfAgent): RowOfAgent =>
+    Array.from({ length: agents }, (_, index) => rowOf[index % rowOf.length]!);
+  if (sharing.kind === "clustered") return { ...sharing, clusterOf: resized(sharing.clusterOf) };
+  if (sharing.kind !== "low-rank") return sharing;
+  const { clusterOf, adapterOf } = sharing;
+  return {
+    ...sharing,
+    ...(clusterOf && { clusterOf: resized(clusterOf) }),
+    ...(adapterOf && { adapterOf: resized(adapterOf) }),
   };
 }
 
@@ -50,13 +66,15 @@ function resizeFlat(
 ): Float32Array {
   const result = new Float32Array(to.owners * to.size);
   for (let owner = 0; owner < to.owners; owner++) {
-    const repeats = owner >= from.owners;
-    for (const { name } of to.specs) {
-      const source = from.view(flat, name, owner % from.owners);
-      const target = to.view(result, name, owner);
-      copyWrapped(source, target, known);
-      if (!repeats) continue;
-      for (let k = 0; k < target.data.length; k++) target.data[k]! += SPREAD * random.normal();
+    for (const { name, copies = 1 } of to.specs) {
+      const there = from.spec(name).copies ?? 1;
+      for (let copy = 0; copy < copies; copy++) {
+        const source = from.view(flat, name, owner % from.owners, copy % there);
+        const target = to.view(result, name, owner, copy);
+        copyWrapped(source, target, known);
+        if (owner < from.owners && copy < there) continue;
+        for (let k = 0; k < target.data.length; k++) target.data[k]! += SPREAD * random.normal();
+      }
     }
   }
   return result;

@@ -9,8 +9,8 @@ import { LorasaError } from "../src/base/errors.ts";
 import { type FloatTensor, floatTensor } from "../src/base/tensor.ts";
 import { isVector } from "./adapters.ts";
 import type { ActorConfig } from "./networks.ts";
-import type { ParameterLayout } from "./parameters.ts";
-import type { ActorParameters, Sharing } from "./policy.ts";
+import type { ParameterLayout, ParameterSpec } from "./parameters.ts";
+import { type ActorParameters, networkLayout, type Sharing } from "./policy.ts";
 
 /** An agent as its simulator knows it. */
 export interface TeamAgent {
@@ -18,6 +18,8 @@ export interface TeamAgent {
   /** Its own lengths; networks see them padded to the longest. */
   readonly observationSize: number;
   readonly actionSize: number;
+  /** What kind of agent it is, where agents of a kind may share an adapter. */
+  readonly type?: string;
 }
 
 export interface Team {
@@ -65,26 +67,28 @@ export function agentAdapter(team: Team, agent: number): TeamAdapterLayer[] {
   const { adapters, parameters } = team;
   if (!adapters || !parameters.adapters) return [];
   const layout = parameters.adapters;
+  const row = adapterRow(team.sharing, agent);
   return adapterLayers(team).map((layer) => ({
     ...layer,
     loraA: isVector({ inSize: layer.in })
       ? floatTensor([1, 1], [1])
-      : layout.view(adapters, `${layer.name}.lora_A`, agent),
-    loraB: layout.view(adapters, `${layer.name}.lora_B`, agent),
+      : layout.view(adapters, `${layer.name}.lora_A`, row),
+    loraB: layout.view(adapters, `${layer.name}.lora_B`, row),
   }));
 }
 
 /** Writes an agent's adapter into the flat adapters. @throws LORASA_NAME for a layer that the team does not adapt. */
 export function setAgentAdapter(
-  parameters: ActorParameters,
+  { parameters, sharing }: Pick<Team, "parameters" | "sharing">,
   adapters: Float32Array,
   agent: number,
   layers: readonly Pick<TeamAdapterLayer, "name" | "in" | "loraA" | "loraB">[],
 ): void {
   const layout = parameters.adapters!;
+  const row = adapterRow(sharing, agent);
   for (const { name, in: inSize, loraA, loraB } of layers) {
-    if (!isVector({ inSize })) layout.view(adapters, `${name}.lora_A`, agent).data.set(loraA.data);
-    const target = layout.view(adapters, `${name}.lora_B`, agent).data;
+    if (!isVector({ inSize })) layout.view(adapters, `${name}.lora_A`, row).data.set(loraA.data);
+    const target = layout.view(adapters, `${name}.lora_B`, row).data;
     // A vector's A is 1 here; a file may split the product between the two factors.
     const factor = isVector({ inSize }) ? loraA.data[0]! : 1;
     for (let k = 0; k < target.length; k++) target[k] = factor * loraB.data[k]!;
@@ -92,15 +96,40 @@ export function setAgentAdapter(
 }
 
 /**
+ * Every agent's network without adapters: flat float32 [1 or N, P] and where what lies in it.
+ */
+export function baseNetworks(team: Team): { readonly layout: ParameterLayout; readonly flat: Float32Array } {
+  const { sharing, backbone, parameters, agents } = team;
+  const clusterOf = "clusterOf" in sharing ? sharing.clusterOf : undefined;
+  const layout = networkLayout(
+    parameters,
+    clusterOf || sharing.kind !== "low-rank" ? sharing : SHARED,
+    agents.length,
+  );
+  if (sharing.kind !== "multi-task" && !clusterOf) return { layout, flat: backbone };
+  const flat = new Float32Array(layout.owners * layout.size);
+  for (let agent = 0; agent < agents.length; agent++) {
+    for (const { name, copies } of parameters.backbone.specs) {
+      const own = parameters.backbone.view(backbone, name, clusterOf?.[agent] ?? 0, copies ? agent : 0);
+      layout.view(flat, name, agent).data.set(own.data);
+    }
+  }
+  return { layout, flat };
+}
+
+const SHARED: Sharing = { kind: "shared" };
+
+/**
  * Flat parameters as named tensors for a file: weights `[out, in]`, a log-std `[K, 1]` under `<name>.weight`, the rest
- * as they are; with more than one owner every tensor has a leading axis N.
+ * as they are; with more than one owner, or copies, a tensor has a leading axis N.
  */
 export function fileTensors(layout: ParameterLayout, flat: Float32Array): Map<string, FloatTensor> {
-  const owners = Array.from({ length: layout.owners }, (_, owner) => owner);
   return new Map(
     layout.specs.map((spec) => {
-      const own = owners.map((owner) => toFile(spec.name, layout.view(flat, spec.name, owner)));
-      return [fileName(spec.name), layout.owners === 1 ? own[0]! : stack(own)];
+      const own = places(layout, spec).map(([owner, copy]) =>
+        toFile(spec.name, layout.view(flat, spec.name, owner, copy)),
+      );
+      return [fileName(spec.name), isStacked(layout, spec) ? stack(own) : own[0]!];
     }),
   );
 }
@@ -122,7 +151,8 @@ export function flatParameters(
         received: "none",
       });
     const expected = toFile(spec.name, layout.view(flat, spec.name)).dims;
-    const dims = layout.owners === 1 ? expected : [layout.owners, ...expected];
+    const all = places(layout, spec);
+    const dims = isStacked(layout, spec) ? [all.length, ...expected] : expected;
     if (dims.join() !== tensor.dims.join()) {
       throw new LorasaError("LORASA_SHAPE", {
         asked: `tensor ${name}`,
@@ -130,13 +160,27 @@ export function flatParameters(
         received: `[${tensor.dims.join(", ")}]`,
       });
     }
-    for (let owner = 0; owner < layout.owners; owner++) {
-      const own = Float32Array.from({ length: size }, (_, k) => Number(tensor.data[owner * size + k]));
-      const target = layout.view(flat, spec.name, owner);
+    for (const [index, [owner, copy]] of all.entries()) {
+      const own = Float32Array.from({ length: size }, (_, k) => Number(tensor.data[index * size + k]));
+      const target = layout.view(flat, spec.name, owner, copy);
       target.data.set(spec.shape.length === 2 ? transposed(own, spec.shape[1]!, spec.shape[0]!) : own);
     }
   }
   return flat;
+}
+
+/** Owner and copy of each tensor of a parameter, in the order of a file. */
+function places({ owners }: ParameterLayout, { copies = 1 }: ParameterSpec): [number, number][] {
+  return Array.from({ length: owners * copies }, (_, k) => [Math.floor(k / copies), k % copies]);
+}
+
+function isStacked({ owners }: ParameterLayout, { copies }: ParameterSpec): boolean {
+  return owners > 1 || copies !== undefined;
+}
+
+/** Which row of the adapters an agent has. */
+function adapterRow(sharing: Sharing, agent: number): number {
+  return sharing.kind === "low-rank" && sharing.adapterOf ? sharing.adapterOf[agent]! : agent;
 }
 
 /** A log-std is a layer of one input in files, so that an adapter can name it as a module. */

@@ -1,4 +1,5 @@
 /** Small statistics over plain arrays. */
+import { Random } from "./random.ts";
 
 export function mean(values: ArrayLike<number>): number {
   let sum = 0;
@@ -26,4 +27,47 @@ export function quantile(values: ArrayLike<number>, q: number): number {
 
 export function median(values: ArrayLike<number>): number {
   return quantile(values, 0.5);
+}
+
+/** Sample standard deviation (divides by n − 1); NaN for fewer than two values. */
+export function sampleStandardDeviation(values: ArrayLike<number>): number {
+  if (values.length < 2) return Number.NaN;
+  return standardDeviation(values) * Math.sqrt(values.length / (values.length - 1));
+}
+
+/**
+ * Mean of the middle half: the ⌊n/4⌋ lowest and as many highest values are left out, so that of fewer than four none is.
+ * NaN for no values.
+ * @source Agarwal et al. 2021, "Deep reinforcement learning at the edge of the statistical precipice", section 4.3.
+ */
+export function interquartileMean(values: ArrayLike<number>): number {
+  const sorted = Float64Array.from(values).sort();
+  const cut = Math.floor(sorted.length / 4);
+  return mean(sorted.subarray(cut, sorted.length - cut));
+}
+
+export interface BootstrapOptions {
+  /** Part of the resamples inside the interval, in (0, 1): 0.95. */
+  readonly level?: number;
+  /** 2,000 unless given: enough for two digits of a 95 % interval. */
+  readonly resamples?: number;
+  /** The same seed gives the same interval. */
+  readonly seed?: number;
+}
+
+/**
+ * Percentile interval of a statistic under the stratified bootstrap: every resample draws each stratum's values with
+ * replacement from that stratum alone, as many as it has. Both ends are NaN when a stratum is empty.
+ */
+export function bootstrapInterval(
+  strata: readonly (readonly number[])[],
+  statistic: (resampled: readonly (readonly number[])[]) => number,
+  { level = 0.95, resamples = 2000, seed = 0 }: BootstrapOptions = {},
+): readonly [low: number, high: number] {
+  if (strata.length === 0 || strata.some((stratum) => stratum.length === 0)) return [Number.NaN, Number.NaN];
+  const random = new Random(seed);
+  const drawn = Float64Array.from({ length: resamples }, () =>
+    statistic(strata.map((stratum) => stratum.map(() => stratum[random.integer(stratum.length)]!))),
+  );
+  return [quantile(drawn, (1 - level) / 2), quantile(drawn, (1 + level) / 2)];
 }

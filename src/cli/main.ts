@@ -6,6 +6,7 @@ import { adapterCommand } from "./adapter.ts";
 import { report } from "./command.ts";
 import { compareCommand } from "./compare.ts";
 import { evaluateCommand } from "./evaluate.ts";
+import { experimentCommand } from "./experiment.ts";
 import { exportCommand } from "./export.ts";
 import { inspectCommand } from "./inspect.ts";
 import { quickstartCommand } from "./quickstart.ts";
@@ -31,6 +32,7 @@ for (const command of [
   simulateCommand(),
   adapterCommand(),
   compareCommand(),
+  experimentCommand(),
   inspectCommand(),
 ])
   program.addCommand(command);

@@ -8,11 +8,12 @@ import { ALGORITHMS, parseTrainConfig, SHARING, type TrainConfig, trainConfig } 
 import { iterationMs } from "../training/device-time.ts";
 import { Progress } from "../training/log/progress.ts";
 import { defaultConfig, PRESETS, preset } from "../training/presets.ts";
-import { type TrainResult, train } from "../training/run.ts";
+import { type TrainResult, type TrainRunOptions, train } from "../training/run.ts";
 import { loadRun } from "../training/saved-run.ts";
 import { addRuntimeOptions, type DeviceTest, openRuntime, type RuntimeFlags } from "./backend.ts";
 import { answer, numberIn, wholeNumber, withJson } from "./command.ts";
 import { addPushOptions, PUSH_HELP, type PushFlags, pushReport, pushText, startPusher } from "./push.ts";
+import { readToken } from "./serve.ts";
 
 interface TrainFlags extends PushFlags, RuntimeFlags {
   readonly env?: string;
@@ -31,6 +32,8 @@ interface TrainFlags extends PushFlags, RuntimeFlags {
   readonly from?: string;
   readonly resume?: boolean;
   readonly quiet?: boolean;
+  readonly listen?: string;
+  readonly tokenFile?: string;
   readonly json?: boolean;
 }
 
@@ -82,6 +85,8 @@ export function trainCommand(): Command {
       "start from another run's checkpoint, for example adapters on a shared policy",
     )
     .option("--resume", "go on with the run in --out, exactly as if it had not stopped")
+    .option("--listen <host:port>", "where simulators connect, with --env remote (docs/remote.md)")
+    .option("--token-file <file>", "simulators must send the token in it, with --env remote")
     .option("--quiet", "no progress line");
   return addPushOptions(addRuntimeOptions(command))
     .addHelpText(
@@ -97,6 +102,8 @@ Examples:
   lorasa train --env mujoco/HalfCheetah-2x3 --steps 1M --out runs/cheetah
   lorasa train --preset harl-halfcheetah --steps 1M --seed 3 --out runs/harl-3
   lorasa train --preset lorasa-halfcheetah --steps 2M --switch-at 1M --set envs=32 --out runs/lorasa
+  lorasa train --preset on-policy-3s5z --steps 2M --out runs/3s5z
+  lorasa train --env remote --listen 127.0.0.1:9100 --set envs=4 --out runs/remote
   lorasa train --resume --out runs/lorasa
 Ctrl-C ends after the iteration under way and writes a checkpoint; a second one ends at once.
 ${PUSH_HELP}`,
@@ -131,12 +138,18 @@ async function runTrain(flags: TrainFlags): Promise<{ json: object; text: string
       ...(pusher && { onTeam: (team, at) => pusher.offer(team, at) }),
       ...(flags.resume && { resume: true }),
       ...(flags.from !== undefined && { from: flags.from }),
+      ...(flags.listen !== undefined && { remote: remoteOf(flags.listen, flags.tokenFile) }),
     });
     progress.close();
     const pushed = pusher && pushReport(flags, await pusher.finish());
     if (result.interrupted) process.exitCode = 130;
     return {
-      json: { ...result, device: runtime.device, ...(pushed && { push: pushed }) },
+      json: {
+        ...result,
+        device: runtime.device,
+        peakMemoryBytes: process.resourceUsage().maxRSS * 1024,
+        ...(pushed && { push: pushed }),
+      },
       text: summary(result, flags.out, pushed && pushText(pushed)),
     };
   } finally {
@@ -144,6 +157,10 @@ async function runTrain(flags: TrainFlags): Promise<{ json: object; text: string
     await pusher?.close();
     process.off("SIGINT", onSignal).off("SIGTERM", onSignal);
   }
+}
+
+function remoteOf(listen: string, tokenFile: string | undefined): NonNullable<TrainRunOptions["remote"]> {
+  return { listen, ...(tokenFile !== undefined && { token: readToken(tokenFile) }) };
 }
 
 function deviceTest(config: TrainConfig): DeviceTest {

@@ -18,6 +18,8 @@ export interface AgentSpec {
   readonly observationSize: number;
   /** Length of this agent's own action (continuous), or its number of choices (discrete). */
   readonly actionSize: number;
+  /** What kind of agent it is, such as a unit's type, where agents of a kind may share an adapter. */
+  readonly type?: string;
 }
 
 /** Everything a network needs to know of a task. Constant over the life of an environment. */
@@ -29,12 +31,16 @@ export interface EnvSpec {
   readonly observationSize: number;
   /** S: length of the raw state that the critic sees. */
   readonly stateSize: number;
+  /** Whether every agent has a state of its own, `[N, S]`, instead of one for the team, `[S]`. */
+  readonly statePerAgent: boolean;
   /** Shared by all agents; `size` or `count` is the longest of any agent. */
   readonly actionSpace: ActionSpace;
   /** Steps after which an episode is truncated. */
   readonly episodeLimit: number;
   /** Seconds of simulated time in a step. */
   readonly stepSeconds: number;
+  /** Figures that every episode's last step gives in `info`, such as `won`. */
+  readonly episodeFigures: readonly string[];
 }
 
 /**
@@ -44,7 +50,7 @@ export interface EnvSpec {
 export interface EnvBuffers {
   /** float32 [N, O]: raw observations. */
   readonly observations: Float32Array;
-  /** float32 [S]: raw state. */
+  /** float32 [S], or [N, S] where every agent has a state of its own: raw state. */
   readonly state: Float32Array;
   /** uint8 [N, K] for discrete actions, 1 where the choice is available; length 0 for continuous ones. */
   readonly actionMask: Uint8Array;
@@ -58,7 +64,7 @@ export interface StepResult {
   readonly reward: number;
   readonly terminated: boolean;
   readonly truncated: boolean;
-  /** Named figures of the finished episode (such as `won`), only on its last step. */
+  /** Figures of the finished episode, only on its last step: those of `episodeFigures`, and others such as `diverged`. */
   readonly info?: Readonly<Record<string, number>>;
 }
 

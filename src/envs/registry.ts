@@ -1,9 +1,12 @@
 /** Environments by name: `<family>/<task>`, with options after `?` or beside it. */
 import { LorasaError, suggestion } from "../base/errors.ts";
 import type { Env, EnvOptions, EnvSpec } from "./contract.ts";
+import { ParticleEnv } from "./mpe/particle-env.ts";
+import { particleTaskNames, particleTeam } from "./mpe/tasks.ts";
 import { MujocoEnv } from "./mujoco/mujoco-env.ts";
 import { mujocoTaskNames, mujocoTeam } from "./mujoco/tasks.ts";
 import { splitName } from "./options.ts";
+import { smacFamily } from "./smac/family.ts";
 
 interface Family {
   readonly about: string;
@@ -19,7 +22,18 @@ const MUJOCO: Family = {
   make: (task, options) => MujocoEnv.create(mujocoTeam(task, options)),
 };
 
-const FAMILIES: ReadonlyMap<string, Family> = new Map([["mujoco", MUJOCO]]);
+const PARTICLES: Family = {
+  about: "particles on a plane: cover landmarks, tell one another where to go, hunt",
+  taskNames: particleTaskNames,
+  spec: (task, options) => particleTeam(task, options).spec,
+  make: async (task, options) => new ParticleEnv(particleTeam(task, options)),
+};
+
+const FAMILIES: ReadonlyMap<string, Family> = new Map([
+  ["mujoco", MUJOCO],
+  ["mpe", PARTICLES],
+  ["smac", smacFamily],
+]);
 
 /**
  * Makes an environment such as `mujoco/HalfCheetah-2x3`, or with options in its name:
@@ -51,6 +65,14 @@ function family(task: string): Family {
   const found = FAMILIES.get(task.split("/", 1)[0]!);
   if (found !== undefined) return found;
   const names = listTasks().map(({ name }) => name);
+  if (task === "remote" || task.startsWith("remote/")) {
+    throw new LorasaError("LORASA_UNKNOWN_TASK", {
+      asked: `environment ${task}`,
+      expected: "a simulator in this process",
+      received: "one that connects from outside",
+      mend: "train with --env remote --listen HOST:PORT; to run its policy, export and serve it",
+    });
+  }
   throw new LorasaError("LORASA_UNKNOWN_TASK", {
     asked: `environment ${task}`,
     mend: suggestion(task, names),

@@ -1,5 +1,5 @@
 /** Shared memory of a vector environment: its layout and the views on it. Who writes what when is not here. */
-import { actionWidth, maskWidth } from "./buffers.ts";
+import { actionWidth, maskWidth, stateRows } from "./buffers.ts";
 import type { EnvSpec } from "./contract.ts";
 import type { EnvGroup } from "./vector-contract.ts";
 
@@ -52,6 +52,7 @@ export function groupViews(spec: EnvSpec, { firstEnv, envs, shared }: GroupMemor
     finalState: finalState!,
     episodeReturn: figures[0]!,
     episodeLength: figures[1]!,
+    figures: figures[2]!,
     terminated: terminated!,
     truncated: truncated!,
   };
@@ -67,11 +68,12 @@ function allocateGroup(spec: EnvSpec, firstEnv: number, envs: number): GroupMemo
 function groupSizes(spec: EnvSpec, envs: number): { floats: number[]; bytes: number[] } {
   const rows = spec.agents.length * envs;
   const observations = rows * spec.observationSize;
-  const state = envs * spec.stateSize;
+  const state = stateRows(spec) * envs * spec.stateSize;
+  const figures = envs * spec.episodeFigures.length;
   const mask = rows * maskWidth(spec);
   const actions = rows * actionWidth(spec);
   return {
-    floats: [observations, state, mask, rows, actions, envs, observations, state, envs, envs],
+    floats: [observations, state, mask, rows, actions, envs, observations, state, envs, envs, figures],
     bytes: [envs, envs],
   };
 }

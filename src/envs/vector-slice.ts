@@ -83,7 +83,7 @@ export class EnvSlice {
     const { group, first } = this.#parts;
     const e = first + i;
     takeRows(group.actions, this.#actions, actionWidth(this.#spec), e, group.envs);
-    const { reward, terminated, truncated } = env.step(this.#actions, this.#buffers);
+    const { reward, terminated, truncated, info } = env.step(this.#actions, this.#buffers);
     const ongoing = this.#ended[i] === 0;
     this.#returns[i] = reward + (ongoing ? this.#returns[i]! : 0);
     group.rewards[e] = reward;
@@ -95,7 +95,9 @@ export class EnvSlice {
     if (this.#ended[i] === 1) {
       const { observations, state } = this.#buffers;
       putRows(observations, group.finalObservations, this.#spec.observationSize, e, group.envs);
-      group.finalState.set(state, e * state.length);
+      putRows(state, group.finalState, this.#spec.stateSize, e, group.envs);
+      const names = this.#spec.episodeFigures;
+      for (let k = 0; k < names.length; k++) group.figures[e * names.length + k] = info?.[names[k]!] ?? 0;
       env.reset(this.#buffers);
     }
     this.#show(e);
@@ -140,7 +142,7 @@ export class EnvSlice {
     putRows(observations, group.observations, this.#spec.observationSize, e, group.envs);
     putRows(actionMask, group.actionMask, maskWidth(this.#spec), e, group.envs);
     putRows(active, group.active, 1, e, group.envs);
-    group.state.set(state, e * state.length);
+    putRows(state, group.state, this.#spec.stateSize, e, group.envs);
   }
 
   #savedOf(i: number): Float64Array {

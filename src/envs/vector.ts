@@ -1,5 +1,5 @@
 /** Several environments of one task, stepped at once in groups; where they live is `vector-host.ts` and `vector-threads.ts`. */
-import { availableParallelism } from "node:os";
+import { coresOfProcess } from "../base/cores.ts";
 import { LorasaError } from "../base/errors.ts";
 import type { EnvOptions, EnvSpec } from "./contract.ts";
 import { envSpec } from "./registry.ts";
@@ -26,14 +26,6 @@ export interface VectorEnvOptions {
 }
 
 /**
- * Threads for a caller that computes while they simulate: a core is left to it. With one for each core they take turns
- * with the caller, and a rollout on two cores takes 1.4 times as long.
- */
-export function threadsBesideCaller(): number {
-  return Math.max(1, availableParallelism() - 1);
-}
-
-/**
  * Makes the environments and starts their threads. The same seed gives the same trajectories whatever the number
  * of groups and threads.
  * @throws LORASA_CONFIG for sizes that do not fit, and whatever `makeEnv` throws.
@@ -44,7 +36,7 @@ export async function createVectorEnv(asked: VectorEnvOptions): Promise<VectorEn
   whole("envs", envs, 1);
   if (envs % groups !== 0) throw wrong("envs", `a multiple of ${groups} groups`, envs);
   const perGroup = envs / groups;
-  const threads = Math.min(asked.threads ?? availableParallelism(), perGroup);
+  const threads = Math.min(asked.threads ?? coresOfProcess(), perGroup);
   whole("threads", threads, 0);
   // Refuses an unknown task before threads are started for it.
   envSpec(name, options);

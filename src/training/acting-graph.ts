@@ -2,15 +2,20 @@
  * The graph that acts during rollouts and evaluation: policy units and simulator units, log-probabilities and values
  * in one run; and the graph that forms every agent's own weights from backbone and adapters.
  *
- * Letters: N agents, E environments, V value heads, O observation, S state, K action, H hidden.
+ * Letters: N agents, E environments, V value heads, G critics, O observation, S state, K action, H hidden.
  */
 
-import type { LoraConfig } from "../../models/adapters.ts";
 import { individualBinding, sharedBinding } from "../../models/bindings.ts";
 import { asFloat, logProb, sample, toAction } from "../../models/distributions.ts";
 import { type ActorConfig, actor, type CriticConfig, critic, hiddenSize } from "../../models/networks.ts";
 import { ParameterLayout } from "../../models/parameters.ts";
-import { type ActorParameters, encodeTeam, mergeAdapters } from "../../models/policy.ts";
+import {
+  type ActorParameters,
+  agentNetworks,
+  criticBinding,
+  encodeTeam,
+  type Sharing,
+} from "../../models/policy.ts";
 import { GraphBuilder } from "../graph/builder.ts";
 import { finishGraph } from "../graph/finish.ts";
 import type { OnnxModel } from "../onnx/model.ts";
@@ -22,7 +27,7 @@ export interface ActingConfig {
   readonly perAgent: boolean;
   /** E. */
   readonly envs: number;
-  /** Adds inputs `critic_parameters` [1, P], `state` [1, E, S], `critic_hidden` and outputs `value`, `critic_hidden_out`. */
+  /** Adds inputs `critic_parameters` [G, P], `state` [1 or V, E, S], `critic_hidden` and outputs `value`, `critic_hidden_out`. */
   readonly critic?: { readonly config: CriticConfig; readonly layout: ParameterLayout };
   /** Whether there is an input `noise` [N, E, K]; without it the action is the mode. */
   readonly sampled: boolean;
@@ -39,12 +44,11 @@ export function actingGraph(config: ActingConfig): OnnxModel {
   const { agents, size } = config.actor.encoder;
   const actions = config.actor.head.size;
   const [owner, owners] = config.perAgent ? (["agent", agents] as const) : (["team", 1] as const);
-  const parameters = g.input("parameters", "float32", [owners, config.backbone.size]);
   const layout = new ParameterLayout(
-    config.backbone.specs.map((spec) => ({ ...spec, owner })),
+    config.backbone.specs.map(({ name, shape, initializer }) => ({ name, owner, shape, initializer })),
     owners,
   );
-  const source = layout.source(g, parameters);
+  const source = layout.source(g, g.input("parameters", "float32", layout.dims));
   const observations = g.input("observations", "float32", [agents, envs, size]);
   const noise = config.sampled ? g.input("noise", "float32", [agents, envs, actions]) : undefined;
   const categorical = config.actor.head.kind === "categorical";
@@ -70,25 +74,34 @@ function addCritic(
   { config, layout }: NonNullable<ActingConfig["critic"]>,
   envs: number,
 ): void {
-  const source = layout.source(g, g.input("critic_parameters", "float32", [1, layout.size]));
-  const state = g.input("state", "float32", [1, envs, config.encoder.size]);
+  const source = layout.source(g, g.input("critic_parameters", "float32", layout.dims));
+  const states = config.ownStates ? config.encoder.agents : 1;
+  const state = g.input("state", "float32", [states, envs, config.encoder.size]);
   const width = hiddenSize(config.body);
   const recurrent =
     width > 0
       ? { hidden: g.input("critic_hidden", "float32", [config.encoder.agents, envs, width]), steps: 1 }
       : undefined;
   const { value, hidden } = g.scope("critic", () =>
-    critic(g, sharedBinding(source), encodeTeam(g, state, config), config, recurrent),
+    critic(g, criticBinding(config, source), encodeTeam(g, state, config), config, recurrent),
   );
   g.output("value", value);
   if (hidden) g.output("critic_hidden_out", hidden);
 }
 
-/** Inputs `frozen` [1, P] and `adapters` [N, Q]; output `merged` [N, P]: every agent's weights in the backbone's layout. */
-export function mergingGraph(parameters: ActorParameters, lora: LoraConfig): OnnxModel {
+/**
+ * Inputs `backbone` [G, P] and, with low-rank sharing, `adapters` [A, Q]; output `networks` [N, P]: every agent's own.
+ * Not for teams whose agents share one network or have one each: their parameters are that already.
+ */
+export function networksGraph(parameters: ActorParameters, sharing: Sharing, agents: number): OnnxModel {
   const g = new GraphBuilder();
-  const frozen = g.input("frozen", "float32", parameters.backbone.dims);
-  const adapters = g.input("adapters", "float32", parameters.adapters!.dims);
-  g.output("merged", mergeAdapters(g, parameters, lora, frozen, adapters));
-  return finishGraph(g, "merging");
+  const backbone = g.input("backbone", "float32", parameters.backbone.dims);
+  const adapters = parameters.adapters && g.input("adapters", "float32", parameters.adapters.dims);
+  g.output("networks", agentNetworks(g, parameters, sharing, agents, backbone, adapters));
+  return finishGraph(g, "networks");
+}
+
+/** Whether the networks of agents are formed by {@link networksGraph}. */
+export function formsNetworks({ kind }: Sharing): boolean {
+  return kind !== "shared" && kind !== "individual";
 }

@@ -1,89 +1,74 @@
 /**
  * One actor update as one graph: forward, clipped surrogate, entropy, backward, clipping, Adam.
  *
- * Letters: N agents, R = L·C rows (L steps of a chunk, C chunks; L is 1 without recurrence), O observation,
- * K action, H hidden.
+ * Letters: N agents, b agents of a block, R rows, K action.
  */
-import { entropy, logProb } from "../../models/distributions.ts";
-import { type ActorConfig, actor } from "../../models/networks.ts";
-import { type ActorParameters, encodeTeam, type Sharing, trainingBinding } from "../../models/policy.ts";
-import { floatTensor } from "../base/tensor.ts";
+import type { ActorConfig } from "../../models/networks.ts";
+import { type ActorParameters, lossGroups, type Sharing } from "../../models/policy.ts";
+import { elementCount, floatTensor } from "../base/tensor.ts";
 import { GraphBuilder } from "../graph/builder.ts";
 import { finishGraph } from "../graph/finish.ts";
 import type { Value } from "../graph/value.ts";
 import type { OnnxModel } from "../onnx/model.ts";
-import { activeMean, clippedSurrogate, type LossMean, type RatioKind } from "./losses.ts";
-import { type BatchShape, optimizerInputs, recurrentInputs, trainStep } from "./step-graph.ts";
+import { type ActorForwardConfig, actorForward } from "./actor-forward.ts";
+import {
+  activeMean,
+  clippedSurrogate,
+  groupMembers,
+  type LossGroups,
+  type OthersPlace,
+  type RatioKind,
+} from "./losses.ts";
+import { optimizerInputs, trainStep } from "./step-graph.ts";
 
 /** Scalars of the `metrics` output, in order. */
 export const ACTOR_METRICS = ["policyLoss", "entropy", "ratio", "approxKl", "clipFraction"] as const;
 
-export interface ActorStepConfig extends BatchShape {
+export interface ActorStepConfig extends ActorForwardConfig {
   readonly actor: ActorConfig;
   readonly sharing: Sharing;
   readonly parameters: ActorParameters;
-  /** Each agent's own number of continuous actions, where some have fewer than K; padding is not learnt from. */
-  readonly actionSizes?: readonly number[];
-  /** Whether every agent has an advantage of its own: input `advantage` is [N, R, 1] instead of [1, R, 1]. */
+  /** Whether every agent has an advantage of its own: input `advantage` is [N or b, R, 1] instead of [1, R, 1]. */
   readonly advantagePerAgent: boolean;
   readonly ratio: RatioKind;
   readonly entropyCoefficient: number;
   readonly maxGradientNorm: number;
+  /** Where the ratio of agents that were updated before stands: input `others` [1, R, 1]; none when left out. */
+  readonly others?: OthersPlace;
+  /** Whether owners whose `step_size` is 0 have no part in a step. */
+  readonly partial?: boolean;
 }
 
 /**
- * Inputs: those of the optimizer, `frozen` [1, P] (low-rank only), `observations` [N, R, O], `drawn` [N, R, K],
- * `old_log_prob` [N, R, K], `advantage` [1 or N, R, 1], `active` [N, R, 1], `clip_range` [], and where they apply
- * `action_mask` [N, R, K], `hidden` [N, C, H] and `mask` [1, R, 1]. All float32.
+ * Inputs: those of the optimizer and of `actor-forward.ts`, `advantage` [1, N or b, R, 1], `active` [N or b, R, 1],
+ * `clip_range` [], and `others` [1, R, 1] where it applies. All float32.
  */
 export function actorStep(config: ActorStepConfig): OnnxModel {
   const g = new GraphBuilder();
-  const { agents } = config.actor.encoder;
   const rows = config.chunks * config.chunkLength;
-  const owners = config.sharing.kind === "shared" ? 1 : agents;
   const trained = config.parameters.adapters ?? config.parameters.backbone;
-  const optimizer = optimizerInputs(g, [owners, trained.size]);
-  const frozen = config.parameters.adapters && g.input("frozen", "float32", config.parameters.backbone.dims);
-  const tensor = (name: string, width: number, owned = true): Value =>
-    g.input(name, "float32", [owned ? agents : 1, rows, width]);
-
-  const observations = tensor("observations", config.actor.encoder.size);
-  const categorical = config.actor.head.kind === "categorical";
-  const actionMask = categorical ? tensor("action_mask", config.actor.head.size) : undefined;
-  const binding = trainingBinding(g, config.parameters, config.sharing, optimizer.parameters, frozen);
-  const x = g.stopGradient(encodeTeam(g, observations, config.actor));
-  const { output } = actor(
-    g,
-    binding,
-    x,
-    config.actor,
-    recurrentInputs(g, config.actor.body, agents, config),
-    actionMask,
-  );
-
-  // A dimension that an agent does not have is 0 in both log-probabilities: a ratio of 1 without a gradient.
-  const own = ownDimensions(g, config);
-  const counted = (x: Value): Value => (own ? g.mul(x, own) : x);
-  const drawn = tensor("drawn", categorical ? 1 : config.actor.head.size);
-  const active = tensor("active", 1);
-  const mean: LossMean = owners === 1 ? "team" : "agents";
+  const optimizer = optimizerInputs(g, trained.dims);
+  const { agents, pick, logProb, oldLogProb, entropy } = actorForward(g, config, optimizer.parameters);
+  const active = g.input("active", "float32", [agents, rows, 1]);
+  const groups = groupsOf(g, config, pick);
   const surrogate = clippedSurrogate(
     g,
     {
-      logProb: counted(logProb(g, output, drawn)),
-      oldLogProb: counted(tensor("old_log_prob", categorical ? 1 : config.actor.head.size)),
-      advantage: tensor("advantage", 1, config.advantagePerAgent),
+      logProb,
+      oldLogProb,
+      advantage: g.input("advantage", "float32", [config.advantagePerAgent ? agents : 1, rows, 1]),
       active,
       clipRange: g.input("clip_range", "float32", []),
+      ...(config.others && { others: g.input("others", "float32", [1, rows, 1]), place: config.others }),
     },
     config.ratio,
-    mean,
+    groups,
   );
-  const rowEntropy = g.expand(entropy(g, output, own), [agents, rows, 1]);
-  const bonus = g.mul(activeMean(g, rowEntropy, active, mean), config.entropyCoefficient);
-  trainStep(g, optimizer, g.sub(surrogate.loss, bonus), config.maxGradientNorm, [
+  const bonus = g.mul(activeMean(g, entropy, active, groups), config.entropyCoefficient);
+  const options = { ...config, gradientScale: headScale(g, config) };
+  trainStep(g, optimizer, g.sub(surrogate.loss, bonus), options, [
     surrogate.loss,
-    activeMean(g, rowEntropy, active, "team"),
+    activeMean(g, entropy, active),
     surrogate.ratio,
     surrogate.approxKl,
     surrogate.clipFraction,
@@ -91,13 +76,27 @@ export function actorStep(config: ActorStepConfig): OnnxModel {
   return finishGraph(g, "actor_step");
 }
 
-/** float32 [N, 1, K]: 1 for the dimensions that an agent has; nothing when all have all. */
-function ownDimensions(
+/** Agents that share what is trained are averaged together, within a block those that it holds. */
+function groupsOf(
   g: GraphBuilder,
-  { actor: { head }, actionSizes }: ActorStepConfig,
-): Value | undefined {
-  if (head.kind === "categorical" || !actionSizes || actionSizes.every((size) => size === head.size))
-    return undefined;
-  const rows = actionSizes.map((size) => Array.from({ length: head.size }, (_, k) => (k < size ? 1 : 0)));
-  return g.constant("own_dimensions", floatTensor([actionSizes.length, 1, head.size], rows.flat()));
+  { sharing, actor, block }: ActorStepConfig,
+  pick: Value | undefined,
+): LossGroups | undefined {
+  const groups = lossGroups(sharing, actor.encoder.agents);
+  if (!pick) return groups;
+  if (block === 1 || Math.max(...groups) === 0) return undefined;
+  return g.matMul(groupMembers(g, groups), g.transpose(pick, [1, 0]));
+}
+
+/**
+ * A head learns from one agent's rows among N and its trunk from all: its gradient counts N times, as in the released
+ * LoRASA code. float32 [1, P], for shared trunks only.
+ */
+function headScale(g: GraphBuilder, { parameters, actor }: ActorStepConfig): Value | undefined {
+  const { specs, size } = parameters.backbone;
+  if (specs.every(({ copies }) => copies === undefined)) return undefined;
+  const scale = specs.flatMap(({ shape, copies = 1 }) =>
+    Array.from({ length: copies * elementCount(shape) }, () => (copies > 1 ? actor.encoder.agents : 1)),
+  );
+  return g.constant("head_scale", floatTensor([1, size], scale));
 }

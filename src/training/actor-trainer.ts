@@ -1,17 +1,18 @@
-/** The actor's side of training in one phase: what is trained, what is frozen, and the weights that act. */
-import type { LoraConfig } from "../../models/adapters.ts";
+/**
+ * The actor's side of training in one phase: what is trained, what is frozen, the weights that act, and updates of all
+ * agents at once or of a block of them. Which block learns what and when is `sequential-update.ts`.
+ */
 import { initialise } from "../../models/initialise.ts";
 import type { ActorConfig } from "../../models/networks.ts";
-import { type ActorParameters, actorParameters, type Sharing } from "../../models/policy.ts";
+import { type ActorParameters, actorParameters, lossGroups, type Sharing } from "../../models/policy.ts";
 import { Random } from "../base/random.ts";
-import { floatTensor } from "../base/tensor.ts";
-import { encodeModel } from "../onnx/encode.ts";
-import type { ResidentTensor, Runtime, Session } from "../runtime/session.ts";
-import { mergingGraph } from "./acting-graph.ts";
+import type { ResidentTensor, Runtime } from "../runtime/session.ts";
+import { ActingNetworks } from "./acting-networks.ts";
+import type { ActorForwardConfig } from "./actor-forward.ts";
 import { ACTOR_METRICS, actorStep } from "./actor-step.ts";
 import { minibatchShape, type TrainConfig } from "./config.ts";
-import { Learner, type LearnerState } from "./learner.ts";
-import type { LearnerBatch } from "./minibatches.ts";
+import { Learner, type LearnerState, type UpdateRates } from "./learner.ts";
+import type { BatchInput, LearnerBatch } from "./minibatches.ts";
 import type { RolloutBuffer } from "./rollout-buffer.ts";
 
 export interface ActorTrainerOptions {
@@ -21,7 +22,7 @@ export interface ActorTrainerOptions {
   readonly sharing: Sharing;
   /** Each agent's own number of actions. */
   readonly actionSizes: readonly number[];
-  /** float32 [1 or N, P]; drawn from the seed when left out. */
+  /** Float32 in the backbone's dims; drawn from the seed when left out. */
   readonly backbone?: Float32Array;
   readonly threads: number;
 }
@@ -29,45 +30,39 @@ export interface ActorTrainerOptions {
 /** Figures of an update by name. */
 export type ActorFigures = Readonly<Record<(typeof ACTOR_METRICS)[number] | "actorGradientNorm", number>>;
 
-/** A backbone under adapters, and the weights that act, formed of both after each update. */
-interface Merging {
-  readonly session: Session;
-  /** float32 [1, P]: never written. */
-  readonly frozen: ResidentTensor;
-  /** float32 [N, P]. */
-  readonly merged: ResidentTensor;
-}
-
 export class ActorTrainer {
   readonly sharing: Sharing;
   readonly parameters: ActorParameters;
   readonly #learner: Learner;
-  readonly #merging: Merging | undefined;
+  readonly #networks: ActingNetworks;
+  /** For each agent the row of what is trained that it learns in. */
+  readonly #ownerOf: readonly number[];
+  #acting: ResidentTensor;
 
   constructor(options: ActorTrainerOptions) {
     const { config, actor, sharing, runtime } = options;
+    const { agents } = actor.encoder;
     this.sharing = sharing;
     this.parameters = actorParameters(actor, sharing);
+    this.#ownerOf = lossGroups(sharing, agents);
     // The adapters' first numbers do not depend on what phase one drew.
     const random = new Random(config.seed).fork(sharing.kind === "low-rank" ? 2 : 1);
     const backbone = options.backbone?.slice() ?? initialise(this.parameters.backbone, random);
-    const trained = this.parameters.adapters ?? this.parameters.backbone;
-    this.#merging =
-      sharing.kind === "low-rank"
-        ? startMerging(runtime, this.parameters, sharing.lora, backbone)
-        : undefined;
+    const { adapters } = this.parameters;
+    this.#networks = new ActingNetworks({ runtime, parameters: this.parameters, sharing, agents, backbone });
+    const { frozen } = this.#networks;
     this.#learner = new Learner({
       runtime,
       model: stepModel(options, this.parameters),
-      dims: trained.dims,
-      parameters: this.#merging ? initialise(trained, random) : backbone,
+      dims: (adapters ?? this.parameters.backbone).dims,
+      parameters: adapters ? initialise(adapters, random) : backbone,
       epochs: config.epochs,
       minibatches: config.minibatches,
       threads: options.threads,
       seed: config.seed + 101,
-      ...(this.#merging && { constants: { frozen: this.#merging.frozen } }),
+      ...(frozen && { constants: { frozen } }),
     });
-    this.#merge();
+    this.#acting = this.#networks.form(this.#learner.parameters);
   }
 
   /** Whether acting weights are a row an agent. */
@@ -75,26 +70,51 @@ export class ActorTrainer {
     return this.sharing.kind !== "shared";
   }
 
-  /** float32 [1 or N, P] in the backbone's layout: the weights that act until the next update. */
+  /** float32 [1 or N, P], one agent's network a row: the weights that act until the next update. */
   get acting(): ResidentTensor {
-    return this.#merging?.merged ?? this.#learner.parameters;
+    return this.#acting;
   }
 
-  /** A copy of the backbone as it is now, float32 [1 or N, P]; under adapters it never changes. */
+  /** What is trained now, as graphs read it. */
+  get trained(): ResidentTensor {
+    return this.#learner.parameters;
+  }
+
+  /** The backbone under adapters. */
+  get frozen(): ResidentTensor | undefined {
+    return this.#networks.frozen;
+  }
+
+  /** A copy of the backbone as it is now, in its layout's dims; under adapters it never changes. */
   get backbone(): Float32Array {
-    return downloaded(this.#merging?.frozen ?? this.#learner.parameters);
+    return downloaded(this.#networks.frozen ?? this.#learner.parameters);
   }
 
-  /** A copy, float32 [N, Q], under adapters. */
+  /** A copy in the adapters' layout's dims, under adapters. */
   get adapters(): Float32Array | undefined {
-    return this.#merging && downloaded(this.#learner.parameters);
+    return this.parameters.adapters && downloaded(this.#learner.parameters);
   }
 
-  update(batch: LearnerBatch, learningRate: number, clipRange: number): ActorFigures {
-    const { metrics, gradientNorms } = this.#learner.update(batch, { learningRate, clipRange });
-    this.#merge();
+  /**
+   * Learns from a batch; owners whose agents were never active in it stay as they are. The weights that act stay those of
+   * before until {@link form}.
+   * @param agents those of the batch; all when left out.
+   */
+  update(batch: LearnerBatch, rates: Omit<UpdateRates, "owners">, agents?: readonly number[]): ActorFigures {
+    const owners = this.#activeOwners(batch.inputs["active"]!, agents ?? [...this.#ownerOf.keys()]);
+    const { metrics, gradientNorms } = this.#learner.update(batch, { ...rates, owners });
     const named = Object.fromEntries(ACTOR_METRICS.map((name, index) => [name, metrics[index]!]));
     return { ...named, actorGradientNorm: Math.max(...gradientNorms) } as ActorFigures;
+  }
+
+  /** Whether a step of one agent changes the other's policy. */
+  sharesWith(agent: number, other: number): boolean {
+    return this.#ownerOf[agent] === this.#ownerOf[other];
+  }
+
+  /** Lets what was learnt act. */
+  form(): void {
+    this.#acting = this.#networks.form(this.#learner.parameters);
   }
 
   state(): LearnerState {
@@ -103,35 +123,22 @@ export class ActorTrainer {
 
   restore(state: LearnerState): void {
     this.#learner.restore(state);
-    this.#merge();
+    this.form();
   }
 
   dispose(): void {
     this.#learner.dispose();
-    this.#merging?.session.dispose();
-    this.#merging?.frozen.dispose();
-    this.#merging?.merged.dispose();
+    this.#networks.dispose();
   }
 
-  #merge(): void {
-    if (!this.#merging) return;
-    const { session, frozen, merged } = this.#merging;
-    session.run({ frozen, adapters: this.#learner.parameters }, { merged });
+  /** An owner without an active row has nothing to learn, and its momentum must not move it. */
+  #activeOwners({ data }: BatchInput, agents: readonly number[]): number[] {
+    const rows = data.length / agents.length;
+    const lives = agents.map((_, index) =>
+      data.subarray(index * rows, (index + 1) * rows).some((one) => one > 0),
+    );
+    return [...new Set(agents.filter((_, index) => lives[index]).map((agent) => this.#ownerOf[agent]!))];
   }
-}
-
-function startMerging(
-  runtime: Runtime,
-  parameters: ActorParameters,
-  lora: LoraConfig,
-  weights: Float32Array,
-): Merging {
-  const { backbone, adapters } = parameters;
-  return {
-    session: runtime.createSession(encodeModel(mergingGraph(parameters, lora))),
-    frozen: runtime.upload(floatTensor(backbone.dims, weights)),
-    merged: runtime.allocate("float32", [adapters!.owners, backbone.size]),
-  };
 }
 
 function downloaded(tensor: ResidentTensor): Float32Array {
@@ -142,37 +149,68 @@ function downloaded(tensor: ResidentTensor): Float32Array {
 /** The rollout as the actor's step reads it. @param advantages float32 [V, R], normalised. */
 export function actorBatch(buffer: RolloutBuffer, advantages: Float32Array): LearnerBatch {
   const { shape } = buffer;
-  const rows = (data: Float32Array, width: number) => ({ data, width, chunkLength: shape.chunkLength });
   return {
     chunks: buffer.chunks,
     inputs: {
-      observations: rows(buffer.observations, shape.observationSize),
-      drawn: rows(buffer.drawn, shape.drawnSize),
-      old_log_prob: rows(buffer.logProb, shape.drawnSize),
-      advantage: rows(advantages, 1),
-      active: rows(buffer.active, 1),
-      ...(shape.maskSize > 0 && { action_mask: rows(buffer.actionMask, shape.maskSize) }),
-      ...(shape.actorHidden > 0 && {
-        mask: rows(buffer.mask, 1),
-        hidden: { data: buffer.actorHidden, width: shape.actorHidden, chunkLength: 1 },
-      }),
+      ...forwardInputs(buffer),
+      advantage: { data: advantages, width: 1, chunkLength: shape.chunkLength },
+      active: { data: buffer.active, width: 1, chunkLength: shape.chunkLength },
     },
   };
 }
 
-function stepModel(
+/** What the actor's own graphs read of a rollout. */
+export function forwardInputs(buffer: RolloutBuffer): Readonly<Record<string, BatchInput>> {
+  const { shape } = buffer;
+  const rows = (data: Float32Array, width: number) => ({ data, width, chunkLength: shape.chunkLength });
+  return {
+    observations: rows(buffer.observations, shape.observationSize),
+    drawn: rows(buffer.drawn, shape.drawnSize),
+    old_log_prob: rows(buffer.logProb, shape.drawnSize),
+    ...(shape.maskSize > 0 && { action_mask: rows(buffer.actionMask, shape.maskSize) }),
+    ...(shape.actorHidden > 0 && {
+      mask: rows(buffer.mask, 1),
+      hidden: { data: buffer.actorHidden, width: shape.actorHidden, chunkLength: 1 },
+    }),
+  };
+}
+
+/** Agents of a block: 1, or more where blocks were asked for. Nothing for updates of all agents at once. */
+export function blockSize(
+  { algo, updateBlocks, cumulativeBlocks }: TrainConfig,
+  agents: number,
+): number | undefined {
+  if (algo === "mappo") return undefined;
+  if (algo === "happo") return 1;
+  return cumulativeBlocks ? agents : agentsAtATime(updateBlocks, agents);
+}
+
+/** Agents whose turn comes together, the last block's may be fewer. */
+export function agentsAtATime(updateBlocks: number, agents: number): number {
+  return updateBlocks === 0 ? 1 : Math.ceil(agents / updateBlocks);
+}
+
+/** The actor's forward pass over chunks of a rollout, as training graphs build it. */
+export function forwardConfig(
   { config, actor, sharing, actionSizes }: ActorTrainerOptions,
   parameters: ActorParameters,
-) {
+): Omit<ActorForwardConfig, "chunks" | "chunkLength"> {
+  const block = blockSize(config, actor.encoder.agents);
+  return { actor, sharing, parameters, actionSizes, ...(block !== undefined && { block }) };
+}
+
+function stepModel(options: ActorTrainerOptions, parameters: ActorParameters) {
+  const { config } = options;
   return actorStep({
-    actor,
-    sharing,
-    parameters,
-    actionSizes,
+    ...forwardConfig(options, parameters),
     ...minibatchShape(config),
     advantagePerAgent: config.critic === "agent",
     ratio: config.ratio,
     entropyCoefficient: config.entropyCoefficient,
     maxGradientNorm: config.maxGradientNorm,
+    // One owner learns from nobody only where a block is all that it learns from.
+    partial: config.algo !== "mappo" || (parameters.adapters ?? parameters.backbone).owners > 1,
+    ...(config.algo === "a2po" && { others: "inside" as const }),
+    ...(config.algo === "happo" && { others: "outside" as const }),
   });
 }

@@ -7,13 +7,14 @@ import { LorasaError } from "../base/errors.ts";
 import { floatTensor } from "../base/tensor.ts";
 import { startWorker } from "../base/worker.ts";
 import type { ResidentTensor } from "../runtime/session.ts";
-import { Learner, type LearnerOptions, type LearnerState, type UpdateResult } from "./learner.ts";
-import type { LearnerBatch } from "./minibatches.ts";
-
-export interface UpdateRates {
-  readonly learningRate: number;
-  readonly clipRange: number;
-}
+import {
+  Learner,
+  type LearnerOptions,
+  type LearnerState,
+  type UpdateRates,
+  type UpdateResult,
+} from "./learner.ts";
+import type { BatchInput, LearnerBatch } from "./minibatches.ts";
 
 /** {@link Learner} with answers that are promised. */
 export interface AsyncLearner {
@@ -68,7 +69,8 @@ class ThreadLearner implements AsyncLearner {
   readonly parameters: ResidentTensor;
   readonly #carried: Record<string, Float32Array>;
   readonly #worker: Worker;
-  #waiting: { resolve: (answer: LearnerAnswer) => void; reject: (error: Error) => void } | undefined;
+  /** Who asked, in order: the thread answers one after another. */
+  readonly #waiting: { resolve: (answer: LearnerAnswer) => void; reject: (error: Error) => void }[] = [];
   #failure: Error | undefined;
 
   constructor({ runtime, ...options }: ThreadLearnerOptions & Pick<LearnerOptions, "runtime">) {
@@ -87,7 +89,7 @@ class ThreadLearner implements AsyncLearner {
   }
 
   async update(batch: LearnerBatch, rates: UpdateRates): Promise<UpdateResult> {
-    return (await this.#ask({ kind: "update", batch, rates })).result!;
+    return (await this.#ask({ kind: "update", batch: withOwnMemory(batch), rates })).result!;
   }
 
   async state(): Promise<LearnerState> {
@@ -110,14 +112,13 @@ class ThreadLearner implements AsyncLearner {
   #ask(request: LearnerRequest): Promise<LearnerAnswer> {
     if (this.#failure) return Promise.reject(this.#failure);
     return new Promise((resolve, reject) => {
-      this.#waiting = { resolve, reject };
+      this.#waiting.push({ resolve, reject });
       this.#worker.postMessage(request);
     });
   }
 
   #receive(answer: LearnerAnswer): void {
-    const waiting = this.#waiting;
-    this.#waiting = undefined;
+    const waiting = this.#waiting.shift();
     if (answer.error !== undefined) {
       waiting?.reject(new LorasaError("LORASA_GRAPH", { asked: "training", received: answer.error }));
       return;
@@ -133,7 +134,16 @@ class ThreadLearner implements AsyncLearner {
       received: error.message,
       cause: error,
     });
-    this.#waiting?.reject(this.#failure);
-    this.#waiting = undefined;
+    for (const { reject } of this.#waiting.splice(0)) reject(this.#failure);
   }
+}
+
+/** A message carries the whole memory that an array is a part of: parts are cut out first. */
+function withOwnMemory({ chunks, inputs }: LearnerBatch): LearnerBatch {
+  const cut = (input: BatchInput): BatchInput =>
+    input.data.byteLength === input.data.buffer.byteLength ? input : { ...input, data: input.data.slice() };
+  return {
+    chunks,
+    inputs: Object.fromEntries(Object.entries(inputs).map(([name, input]) => [name, cut(input)])),
+  };
 }

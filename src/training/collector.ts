@@ -8,14 +8,9 @@ import type { FloatTensor } from "../base/tensor.ts";
 import type { EnvGroup, VectorEnv } from "../envs/vector-contract.ts";
 import type { ResidentTensor, Runtime, Session } from "../runtime/session.ts";
 import { CarriedRun } from "./carried-run.ts";
+import { type Episode, endedEnvs, finishedEpisode } from "./episodes.ts";
 import { chunkOffset, copyRows, type RolloutBuffer, type RolloutShape, rowOffset } from "./rollout-buffer.ts";
-import { clearStates, endedEnvs, fillNoise, zeroTensors } from "./session-tensors.ts";
-
-/** A finished episode. */
-export interface Episode {
-  readonly return: number;
-  readonly length: number;
-}
+import { clearStates, fillNoise, zeroTensors } from "./session-tensors.ts";
 
 export interface CollectorOptions {
   /** Where the session runs. */
@@ -65,11 +60,13 @@ export class Collector {
   }
 
   /** Fills the buffer with one rollout from where the environments stand; the noise comes from `random`. */
-  collect(buffer: RolloutBuffer, random: Random): Episode[] {
+  async collect(buffer: RolloutBuffer, random: Random): Promise<Episode[]> {
     const { vectorEnv, shape } = this.#options;
     const episodes: Episode[] = [];
     for (let t = 0; t < shape.steps; t++) {
       for (const [index, half] of this.#halves.entries()) {
+        const slow = t > 0 && vectorEnv.stepped?.(index);
+        if (slow) await slow;
         if (t > 0) this.#finish(buffer, index, t - 1, episodes);
         if (t % shape.chunkLength === 0) this.#storeStates(buffer, half, t);
         this.#act(half, random);
@@ -79,6 +76,7 @@ export class Collector {
       }
     }
     for (const [index, half] of this.#halves.entries()) {
+      await vectorEnv.stepped?.(index);
       this.#finish(buffer, index, shape.steps - 1, episodes);
       this.#bootstrap(buffer, half);
     }
@@ -173,8 +171,10 @@ export class Collector {
       this.#storeFinalValues(buffer, half, row);
     const ended = endedEnvs(group);
     for (const e of ended) {
-      episodes.push({ return: group.episodeReturn[e]!, length: group.episodeLength[e]! });
       mask[e] = 0;
+      // An episode that a vanished simulator left unfinished has no length: its return says nothing.
+      if (group.episodeLength[e] === 0) continue;
+      episodes.push(finishedEpisode(this.#options.vectorEnv.spec, group, e));
     }
     clearStates(run, ended);
   }

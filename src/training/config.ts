@@ -10,9 +10,21 @@ import type { EnvSpec } from "../envs/contract.ts";
 const whole = z.int().positive();
 const fraction = z.number().min(0).max(1);
 
-/** How agents share the actor: `lorasa` is one phase shared and one of adapters. */
-export const SHARING = ["lorasa", "ps", "nps"] as const;
-export const ALGORITHMS = ["mappo"] as const;
+/** How agents share the actor: `lorasa` and `seps-lorasa` are a phase shared (all, or within clusters) and one of adapters. */
+export const SHARING = ["lorasa", "ps", "nps", "seps", "mtl", "seps-lorasa"] as const;
+/** `mappo` updates all agents at once; `a2po` and `happo` one after another. */
+export const ALGORITHMS = ["mappo", "a2po", "happo"] as const;
+/** In which order agents are updated, see `sequential-order.ts`. */
+export const UPDATE_ORDERS = [
+  "semi-greedy",
+  "greedy",
+  "random",
+  "cyclic",
+  "reverse-semi-greedy",
+  "reverse-greedy",
+] as const;
+/** How advantages are corrected for agents that were updated before, see `advantage-estimator.ts`. */
+export const TRACES = ["off", "formula", "lambda-squared", "running-product"] as const;
 
 export const trainConfig = z.strictObject({
   env: z.string().min(1).describe("task, such as mujoco/HalfCheetah-2x3"),
@@ -20,7 +32,12 @@ export const trainConfig = z.strictObject({
     .record(z.string(), z.union([z.string(), z.number(), z.boolean()]))
     .describe("options of the task"),
   algo: z.enum(ALGORITHMS),
-  sharing: z.enum(SHARING).describe("lorasa: shared, then adapters; ps: shared; nps: a network an agent"),
+  sharing: z
+    .enum(SHARING)
+    .describe(
+      "lorasa: shared, then adapters; ps: shared; nps: a network an agent; seps: one a cluster of agents; " +
+        "mtl: a shared trunk, a head an agent; seps-lorasa: one a cluster, then adapters",
+    ),
   seed: z.int().nonnegative(),
   steps: whole.describe("environment steps over all phases"),
   switchAt: z
@@ -31,6 +48,50 @@ export const trainConfig = z.strictObject({
   alpha: z.number().positive(),
   loraZero: z.enum(["loraA", "loraB"]).describe("which factor starts at zero"),
   excludeLayers: z.array(z.string()).describe("layers without an adapter"),
+  layerRanks: z.record(z.string(), whole).default({}).describe("ranks of layers that have another than rank"),
+  adapterKey: z
+    .enum(["agent", "type"])
+    .default("agent")
+    .describe("whose adapters there are: each agent's, or one for units of a type"),
+  clusters: z
+    .int()
+    .nonnegative()
+    .default(0)
+    .describe("clusters of seps; 0: the number with the best silhouette"),
+  updateOrder: z.enum(UPDATE_ORDERS).default("semi-greedy").describe("order of agents in a2po and happo"),
+  updateLoop: z
+    .enum(["agent", "epoch"])
+    .default("agent")
+    .describe("a2po: all epochs of an agent before the next, or all agents in each epoch"),
+  updateBlocks: z
+    .int()
+    .nonnegative()
+    .default(0)
+    .describe("a2po: so many blocks of agents, each updated together; 0: each agent by itself"),
+  cumulativeBlocks: z
+    .boolean()
+    .default(false)
+    .describe("a2po: a block is updated together with those before it"),
+  trace: z
+    .enum(TRACES)
+    .default("formula")
+    .describe(
+      "a2po: correction for the agents updated before: off, the paper's formula, or the released code's variants",
+    ),
+  othersClipRange: z
+    .number()
+    .nonnegative()
+    .default(0.1)
+    .describe("a2po: range of the ratio of the agents updated before; 0: not clipped"),
+  adaptiveClip: z
+    .enum(["off", "order", "ratio"])
+    .default("order")
+    .describe("a2po: later agents get a wider clip range, by their place or by how far those before moved"),
+  adaptiveClipWeight: fraction.default(0.5).describe("a2po: how much of the clip range the place decides"),
+  twoStage: z
+    .boolean()
+    .default(true)
+    .describe("a2po: a pass of the critic alone on the corrected returns first"),
   envs: whole.describe("environments stepped at once; an even number"),
   rolloutLength: whole.describe("steps of each environment between updates"),
   epochs: whole.describe("passes of the actor over a rollout"),
@@ -51,6 +112,10 @@ export const trainConfig = z.strictObject({
   critic: z
     .enum(["team", "agent"])
     .describe("one value for the team, or one an agent (its id beside the state)"),
+  criticSharing: z
+    .enum(["as-actor", "shared", "separate"])
+    .default("as-actor")
+    .describe("one critic for all values or one an agent; as-actor: separate for nps with a value an agent"),
   distribution: z.enum(["gaussian", "squashed-gaussian"]).describe("of continuous actions"),
   agentId: z.boolean().describe("appends the agent's one-hot id to its observation"),
   standardise: z.boolean().describe("standardises each observation vector by itself"),
@@ -83,7 +148,7 @@ export function parseTrainConfig(input: unknown, what = "configuration"): TrainC
   }
   const config = parsed.data;
   const chunks = (config.rolloutLength * config.envs) / chunkLengthOf(config);
-  const together: readonly [boolean, string, string, number][] = [
+  const together: readonly [boolean, string, string, number | string][] = [
     [config.envs % 2 === 0, "envs", "an even number", config.envs],
     [
       config.rolloutLength % chunkLengthOf(config) === 0,
@@ -96,6 +161,12 @@ export function parseTrainConfig(input: unknown, what = "configuration"): TrainC
       "minibatches",
       `a divisor of the ${chunks} sequences of a rollout`,
       config.minibatches,
+    ],
+    [
+      config.critic === "agent" || config.criticSharing !== "separate",
+      "criticSharing",
+      "shared, since critic team gives one value",
+      config.criticSharing,
     ],
     [
       config.steps >= config.envs * config.rolloutLength,
@@ -128,6 +199,7 @@ function unknownField(what: string, field: string): LorasaError {
 const NETWORK_FIELDS = [
   "envs",
   "critic",
+  "criticSharing",
   "distribution",
   "agentId",
   "standardise",
@@ -137,7 +209,17 @@ const NETWORK_FIELDS = [
   "recurrent",
   "layersAfter",
 ] as const;
-const ADAPTER_FIELDS = ["sharing", "rank", "alpha", "excludeLayers"] as const;
+const ADAPTER_FIELDS = ["sharing", "rank", "alpha", "excludeLayers", "layerRanks", "adapterKey"] as const;
+
+/** What is trained before adapters: runs that agree in it can go on from one another. */
+const BACKBONE_OF = {
+  lorasa: "shared",
+  ps: "shared",
+  nps: "individual",
+  seps: "clustered",
+  "seps-lorasa": "clustered",
+  mtl: "multi-task",
+} as const satisfies Record<TrainConfig["sharing"], Sharing["kind"]>;
 
 /**
  * Whether training can go on from what another configuration trained.
@@ -150,10 +232,9 @@ export function requireSameNetwork(
   adapters: boolean,
   what: string,
 ): void {
-  const apart = ({ sharing }: TrainConfig): boolean => sharing === "nps";
   const fields = [...NETWORK_FIELDS, ...(adapters ? ADAPTER_FIELDS : [])];
   const field =
-    apart(config) === apart(trained)
+    BACKBONE_OF[config.sharing] === BACKBONE_OF[trained.sharing]
       ? fields.find((name) => JSON.stringify(config[name]) !== JSON.stringify(trained[name]))
       : "sharing";
   if (field === undefined) return;
@@ -170,16 +251,22 @@ export function chunkLengthOf(config: TrainConfig): number {
   return config.recurrent ? config.chunkLength : 1;
 }
 
+/** Whether a run ends in a phase of adapters. */
+export function startsAdapters({ sharing }: TrainConfig): boolean {
+  return sharing === "lorasa" || sharing === "seps-lorasa";
+}
+
 /** The step at which adapters start, a whole number of rollouts; the end for other ways of sharing. */
 export function switchStep(config: TrainConfig): number {
-  if (config.sharing !== "lorasa") return config.steps;
+  if (!startsAdapters(config)) return config.steps;
   const asked = config.switchAt <= 1 ? config.switchAt * config.steps : config.switchAt;
   const rollout = config.envs * config.rolloutLength;
   return Math.min(Math.round(asked / rollout) * rollout, config.steps);
 }
 
 export function loraConfig(config: TrainConfig): LoraConfig {
-  return { rank: config.rank, alpha: config.alpha, zero: config.loraZero, exclude: config.excludeLayers };
+  const { rank, alpha, loraZero, excludeLayers, layerRanks } = config;
+  return { rank, alpha, zero: loraZero, exclude: excludeLayers, ranks: layerRanks };
 }
 
 /** `shared` trains one network (or separate ones), `adapters` the low-rank differences. */
@@ -187,13 +274,49 @@ export type Phase = "shared" | "adapters";
 
 /** The phase that the rollout after `envSteps` belongs to. */
 export function phaseAt(config: TrainConfig, envSteps: number): Phase {
-  return config.sharing === "lorasa" && envSteps >= switchStep(config) ? "adapters" : "shared";
+  return startsAdapters(config) && envSteps >= switchStep(config) ? "adapters" : "shared";
 }
 
-/** How the actor is shared in a phase. */
-export function sharingIn(config: TrainConfig, phase: Phase): Sharing {
-  if (phase === "adapters") return { kind: "low-rank", lora: loraConfig(config) };
-  return { kind: config.sharing === "nps" ? "individual" : "shared" };
+/** What is known of a team besides its configuration: who its agents are, and their clusters where there are any. */
+export interface TeamFacts {
+  readonly agents: readonly Pick<EnvSpec["agents"][number], "name" | "type">[];
+  readonly clusterOf?: readonly number[] | undefined;
+}
+
+/** How the actor is shared in a phase. @throws LORASA_CONFIG for adapters by type where agents have none. */
+export function sharingIn(config: TrainConfig, phase: Phase, team: TeamFacts): Sharing {
+  const kind = BACKBONE_OF[config.sharing];
+  const clusterOf = kind === "clustered" ? team.clusterOf! : undefined;
+  if (phase === "adapters") {
+    const adapterOf = config.adapterKey === "type" ? rowsByType(team.agents) : undefined;
+    return {
+      kind: "low-rank",
+      lora: loraConfig(config),
+      ...(clusterOf && { clusterOf }),
+      ...(adapterOf && { adapterOf }),
+    };
+  }
+  return kind === "clustered" ? { kind, clusterOf: clusterOf! } : { kind };
+}
+
+/** Whether a run needs to know its agents' clusters before it starts. */
+export function needsClusters({ sharing }: TrainConfig): boolean {
+  return BACKBONE_OF[sharing] === "clustered";
+}
+
+/** Rows in the order in which types are met. */
+function rowsByType(agents: TeamFacts["agents"]): number[] {
+  const types = agents.map(({ name, type }) => {
+    if (type !== undefined) return type;
+    throw new LorasaError("LORASA_CONFIG", {
+      asked: "adapterKey type",
+      expected: "a task whose agents have types",
+      received: `${name} without one`,
+      mend: "use adapterKey agent",
+    });
+  });
+  const known = [...new Set(types)];
+  return types.map((type) => known.indexOf(type));
 }
 
 /** C and L of one minibatch. */
@@ -214,9 +337,22 @@ export function actorConfig(config: TrainConfig, spec: EnvSpec): ActorConfig {
   };
 }
 
-/** The critic sees the state: its id row is appended when every agent has a value of its own. */
+/**
+ * The critic sees the state: its id row is appended when every agent has a value of its own.
+ * @throws LORASA_CONFIG for one value of a team whose agents have states of their own.
+ */
 export function criticConfig(config: TrainConfig, spec: EnvSpec): CriticConfig {
   const perAgent = config.critic === "agent";
+  if (spec.statePerAgent && !perAgent) {
+    throw new LorasaError("LORASA_CONFIG", {
+      asked: `critic of ${spec.name}`,
+      expected: "agent, since every agent has a state of its own",
+      received: config.critic,
+      mend: "ask the task for one state, or set critic=agent",
+    });
+  }
+  const own =
+    config.criticSharing === "as-actor" ? config.sharing === "nps" : config.criticSharing === "separate";
   return {
     encoder: {
       agents: perAgent ? spec.agents.length : 1,
@@ -224,6 +360,8 @@ export function criticConfig(config: TrainConfig, spec: EnvSpec): CriticConfig {
       agentId: perAgent,
       standardise: config.standardise,
     },
+    ownStates: spec.statePerAgent,
+    separate: perAgent && own,
     body: bodyConfig(config),
   };
 }

@@ -2,6 +2,7 @@
 import { initialise } from "../../models/initialise.ts";
 import type { CriticConfig } from "../../models/networks.ts";
 import type { ParameterLayout } from "../../models/parameters.ts";
+import { coresOfProcess } from "../base/cores.ts";
 import { Random } from "../base/random.ts";
 import { floatTensor } from "../base/tensor.ts";
 import type { Runtime } from "../runtime/session.ts";
@@ -22,9 +23,6 @@ export interface CriticTrainerOptions {
   readonly threads: number;
 }
 
-/** One normaliser for all heads: the critic is shared. */
-const VALUE_NORMS = 1;
-
 export function createCriticLearner(options: CriticTrainerOptions): AsyncLearner {
   const { config, critic, layout, runtime } = options;
   const common = {
@@ -33,9 +31,9 @@ export function createCriticLearner(options: CriticTrainerOptions): AsyncLearner
       critic,
       layout,
       ...minibatchShape(config),
-      valueNorms: VALUE_NORMS,
       huberDelta: config.huberDelta,
       maxGradientNorm: config.maxGradientNorm,
+      picked: picksHeads(config, critic.encoder.agents),
     }),
     dims: layout.dims,
     parameters: initialise(layout, new Random(config.seed).fork(3)),
@@ -44,12 +42,17 @@ export function createCriticLearner(options: CriticTrainerOptions): AsyncLearner
     threads: options.threads,
     seed: config.seed + 202,
     carried: {
-      running_mean: floatTensor([VALUE_NORMS]),
-      running_mean_square: floatTensor([VALUE_NORMS]),
-      debias: floatTensor([VALUE_NORMS]),
+      running_mean: floatTensor([layout.owners]),
+      running_mean_square: floatTensor([layout.owners]),
+      debias: floatTensor([layout.owners]),
     },
   };
-  return options.ownThread && gainsByThread(runtime) ? threadLearner(common) : localLearner(common);
+  return options.ownThread && coresOfProcess() > 1 && gainsByThread(runtime) ? threadLearner(common) : localLearner(common);
+}
+
+/** Whether a value head learns by itself: with the agent that it is of, from returns corrected for that agent. */
+export function picksHeads({ algo }: TrainConfig, heads: number): boolean {
+  return algo === "a2po" && heads > 1;
 }
 
 /** A thread makes ONNX Runtime's sessions on the CPU; runs of another device wait for one another anyway. */

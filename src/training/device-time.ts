@@ -25,16 +25,18 @@ export function iterationMs(runtime: Runtime, config: TrainConfig): number {
   const critic = criticConfig(config, spec);
   const trainer = new ActorTrainer({
     runtime,
-    config: { ...config, epochs: 1 },
+    // All agents at once, whatever their clusters: the same work as one after another.
+    config: { ...config, epochs: 1, algo: "mappo" },
     actor,
-    sharing: sharingIn(config, "shared"),
+    sharing: sharingIn(config, "shared", { agents: spec.agents, clusterOf: spec.agents.map(() => 0) }),
     actionSizes: spec.agents.map(({ actionSize }) => actionSize),
     threads: 1,
   });
   try {
     const buffer = createRolloutBuffer(rolloutShape(config, spec));
     const batch = actorBatch(buffer, new Float32Array(buffer.values.length));
-    const epoch = secondTime(() => trainer.update(batch, config.learningRate, config.clipRange));
+    const { learningRate, clipRange } = config;
+    const epoch = secondTime(() => trainer.update(batch, { learningRate, clipRange }));
     const act = actMs(runtime, {
       actor,
       backbone: trainer.parameters.backbone,
@@ -49,19 +51,27 @@ export function iterationMs(runtime: Runtime, config: TrainConfig): number {
   }
 }
 
-/** Milliseconds of one step of a team in that many environments. @throws LORASA_DEVICE. */
-export function stepMs(runtime: Runtime, team: Team, envs: number): number {
+/**
+ * Milliseconds of one step of a team in that many environments.
+ * @param runs over which the mean is taken, after one that is not counted.
+ * @throws LORASA_DEVICE.
+ */
+export function stepMs(runtime: Runtime, team: Team, envs: number, runs = 1): number {
   const perAgent = team.sharing.kind !== "shared";
-  return actMs(runtime, {
-    actor: team.actor,
-    backbone: team.parameters.backbone,
-    perAgent,
-    envs,
-    sampled: false,
-  });
+  return actMs(
+    runtime,
+    {
+      actor: team.actor,
+      backbone: team.parameters.backbone,
+      perAgent,
+      envs,
+      sampled: false,
+    },
+    runs,
+  );
 }
 
-function actMs(runtime: Runtime, config: ActingConfig): number {
+function actMs(runtime: Runtime, config: ActingConfig, runs = 1): number {
   const session = runtime.createSession(encodeModel(actingGraph(config)));
   const run = new CarriedRun(runtime, session);
   const feeds = zeroTensors(run.inputs);
@@ -69,7 +79,11 @@ function actMs(runtime: Runtime, config: ActingConfig): number {
   const resident = weights.map((name) => [name, runtime.upload(feeds[name]!)] as const);
   try {
     run.bind({ ...feeds, ...Object.fromEntries(resident) }, zeroTensors(run.outputs));
-    return secondTime(() => run.run());
+    return (
+      secondTime(() => {
+        for (let i = 0; i < runs; i++) run.run();
+      }) / runs
+    );
   } finally {
     for (const [, tensor] of resident) tensor.dispose();
     run.dispose();

@@ -1,14 +1,15 @@
 /** Plays whole episodes with a team's policy, in process: no learning, no noise unless asked for. */
+import { networkLayout } from "../../models/policy.ts";
 import type { Team } from "../../models/team.ts";
 import { Random } from "../base/random.ts";
 import { floatTensor } from "../base/tensor.ts";
 import type { EnvGroup, VectorEnv } from "../envs/vector-contract.ts";
 import { encodeModel } from "../onnx/encode.ts";
 import type { ResidentTensor, Runtime } from "../runtime/session.ts";
-import { actingGraph, mergingGraph } from "./acting-graph.ts";
+import { actingGraph, formsNetworks, networksGraph } from "./acting-graph.ts";
 import { CarriedRun } from "./carried-run.ts";
-import type { Episode } from "./collector.ts";
-import { clearStates, endedEnvs, fillNoise, zeroTensors } from "./session-tensors.ts";
+import { type Episode, endedEnvs, finishedEpisode } from "./episodes.ts";
+import { clearStates, fillNoise, zeroTensors } from "./session-tensors.ts";
 
 export interface EvaluationOptions {
   readonly runtime: Runtime;
@@ -22,16 +23,18 @@ export interface EvaluationOptions {
   readonly onEpisode?: (episode: Episode, done: number) => void;
 }
 
-/** Weights float32 [1 or N, P] that act, uploaded: merged with the adapters where there are any. */
+/** Weights float32 [1 or N, P] that act, uploaded: formed of what they share where they share a part. */
 export function actingWeights(runtime: Runtime, team: Team): ResidentTensor {
-  const { backbone, adapters } = team.parameters;
-  const weights = floatTensor(backbone.dims, team.backbone);
-  if (team.sharing.kind !== "low-rank") return runtime.upload(weights);
-  const session = runtime.createSession(encodeModel(mergingGraph(team.parameters, team.sharing.lora)));
-  const merged = runtime.allocate("float32", [adapters!.owners, backbone.size]);
-  session.run({ frozen: weights, adapters: floatTensor(adapters!.dims, team.adapters!) }, { merged });
+  const { parameters, sharing, agents } = team;
+  const backbone = floatTensor(parameters.backbone.dims, team.backbone);
+  if (!formsNetworks(sharing)) return runtime.upload(backbone);
+  const session = runtime.createSession(encodeModel(networksGraph(parameters, sharing, agents.length)));
+  const { size } = networkLayout(parameters, sharing, agents.length);
+  const networks = runtime.allocate("float32", [agents.length, size]);
+  const adapters = team.adapters && floatTensor(parameters.adapters!.dims, team.adapters);
+  session.run({ backbone, ...(adapters && { adapters }) }, { networks });
   session.dispose();
-  return merged;
+  return networks;
 }
 
 /** Finished episodes, in the order of environments and then of time. */
@@ -60,7 +63,7 @@ function playEpisodes(player: Player, options: EvaluationOptions): Episode[] {
     const ended = endedEnvs(group);
     player.forget(ended);
     for (const e of ended) {
-      const episode = { return: group.episodeReturn[e]!, length: group.episodeLength[e]! };
+      const episode = finishedEpisode(vectorEnv.spec, group, e);
       if (finished[e]!.length === perEnv) continue;
       finished[e]!.push(episode);
       done += 1;

@@ -35,9 +35,22 @@ export interface LearnerState {
   readonly parameters: Float32Array;
   readonly firstMoment: Float32Array;
   readonly secondMoment: Float32Array;
-  readonly updates: number;
+  /** Adam steps of each owner. */
+  readonly updates: readonly number[];
   readonly random: RandomState;
   readonly carried: Readonly<Record<string, Float32Array>>;
+}
+
+/** What an update is told besides its rollout. */
+export interface UpdateRates {
+  readonly learningRate: number;
+  readonly clipRange: number;
+  /** The learner's own unless given. */
+  readonly epochs?: number;
+  /** Owners that have a part in it; all unless given. The graph must know of partial steps. */
+  readonly owners?: readonly number[];
+  /** Inputs that stay the same over the update. */
+  readonly feeds?: Readonly<Record<string, FloatTensor>>;
 }
 
 /** Means over the steps of one update. */
@@ -56,13 +69,14 @@ export class Learner {
   readonly #scalars: Readonly<Record<"step_size" | "second_correction" | "clip_range", FloatTensor>>;
   /** All that a step gives to the host. */
   readonly #results: Readonly<Record<string, FloatTensor>>;
-  #updates = 0;
+  #updates: number[];
   #random: Random;
 
   constructor(options: LearnerOptions) {
     const { runtime, model, threads, dims, minibatches } = options;
     this.#options = options;
     this.#random = new Random(options.seed);
+    this.#updates = new Array(dims[0]).fill(0);
     this.#session = runtime.createSession(encodeModel(model), { threads });
     this.#steps = new CarriedRun(runtime, this.#session);
     this.#steps.write("parameters", options.parameters);
@@ -84,22 +98,23 @@ export class Learner {
   }
 
   /** All epochs over a rollout, which is uploaded once. */
-  update(
-    batch: LearnerBatch,
-    { learningRate, clipRange }: { learningRate: number; clipRange: number },
-  ): UpdateResult {
-    this.#scalars.clip_range.data[0] = clipRange;
-    const { constants, epochs, minibatches } = this.#options;
+  update(batch: LearnerBatch, rates: UpdateRates): UpdateResult {
+    this.#scalars.clip_range.data[0] = rates.clipRange;
+    const { constants, minibatches } = this.#options;
+    const { epochs = this.#options.epochs, feeds } = rates;
     const metrics = new Float64Array(this.#results["metrics"]!.data.length);
     const norms = new Float64Array(this.#options.dims[0]);
     try {
       const inputs = this.#minibatches.load(batch);
-      this.#steps.bind({ ...this.#scalars, ...constants, ...inputs }, this.#results);
+      const { clip_range, ...scalars } = this.#scalars;
+      const clips = this.#steps.inputs.some(({ name }) => name === "clip_range");
+      const own = clips ? { ...scalars, clip_range } : scalars;
+      this.#steps.bind({ ...own, ...constants, ...feeds, ...inputs }, this.#results);
       for (let epoch = 0; epoch < epochs; epoch++) {
         const order = minibatches > 1 ? this.#random.permutation(batch.chunks) : undefined;
         for (let part = 0; part < minibatches; part++) {
           if (order) this.#select(order, part);
-          this.#step(learningRate);
+          this.#step(rates);
           accumulate(metrics, this.#results["metrics"]!.data);
           accumulate(norms, this.#results["gradient_norm"]!.data);
         }
@@ -121,7 +136,7 @@ export class Learner {
       parameters: copy("parameters"),
       firstMoment: copy("first_moment"),
       secondMoment: copy("second_moment"),
-      updates: this.#updates,
+      updates: [...this.#updates],
       random: this.#random.state(),
       carried: Object.fromEntries(Object.keys(this.#options.carried ?? {}).map((name) => [name, copy(name)])),
     };
@@ -132,7 +147,7 @@ export class Learner {
     this.#steps.write("first_moment", state.firstMoment);
     this.#steps.write("second_moment", state.secondMoment);
     for (const [name, data] of Object.entries(state.carried)) this.#steps.write(name, data);
-    this.#updates = state.updates;
+    this.#updates = [...state.updates];
     this.#random = Random.restore(state.random);
   }
 
@@ -142,11 +157,16 @@ export class Learner {
     this.#session.dispose();
   }
 
-  #step(learningRate: number): void {
-    this.#updates += 1;
-    const [stepSize, correction] = adamScalars(this.#updates, learningRate);
-    this.#scalars.step_size.data.fill(stepSize);
-    this.#scalars.second_correction.data.fill(correction);
+  #step({ learningRate, owners }: UpdateRates): void {
+    const { step_size, second_correction } = this.#scalars;
+    // A step size of 0 is none.
+    step_size.data.fill(0);
+    for (const owner of owners ?? this.#updates.keys()) {
+      this.#updates[owner]! += 1;
+      const [stepSize, correction] = adamScalars(this.#updates[owner]!, learningRate);
+      step_size.data[owner] = stepSize;
+      second_correction.data[owner] = correction;
+    }
     this.#steps.run();
   }
 

@@ -15,6 +15,8 @@ export interface RolloutShape {
   readonly chunkLength: number;
   readonly observationSize: number;
   readonly stateSize: number;
+  /** Ns: 1 state a step for the team, or N. */
+  readonly stateRows: number;
   /** K of stored draws: 1 for a categorical head. */
   readonly drawnSize: number;
   /** K of the action mask, 0 for continuous actions. */
@@ -30,7 +32,7 @@ export interface RolloutBuffer {
   readonly shape: RolloutShape;
   readonly rows: number;
   readonly chunks: number;
-  /** float32 [N, R, O], [1, R, S]. */
+  /** float32 [N, R, O], [Ns, R, S]. */
   readonly observations: Float32Array;
   readonly state: Float32Array;
   /** float32 [N, R, K]. */
@@ -65,7 +67,7 @@ export function createRolloutBuffer(shape: RolloutShape): RolloutBuffer {
     rows,
     chunks,
     observations: floats(agents * rows * shape.observationSize),
-    state: floats(rows * shape.stateSize),
+    state: floats(shape.stateRows * rows * shape.stateSize),
     drawn: floats(agents * rows * shape.drawnSize),
     logProb: floats(agents * rows * shape.drawnSize),
     actionMask: floats(agents * rows * shape.maskSize),

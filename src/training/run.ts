@@ -12,11 +12,21 @@ import { LorasaError } from "../base/errors.ts";
 import { diskError } from "../base/files.ts";
 import { mean, standardDeviation } from "../base/statistics.ts";
 import { envSpec } from "../envs/registry.ts";
-import { createVectorEnv, threadsBesideCaller } from "../envs/vector.ts";
+import { createRemoteVectorEnv, type RemoteVectorEnvOptions } from "../envs/remote/remote-vector.ts";
+import { createVectorEnv } from "../envs/vector.ts";
+import { createVectorEnvBeside } from "../envs/vector-beside.ts";
 import type { VectorEnv } from "../envs/vector-contract.ts";
 import type { Runtime } from "../runtime/session.ts";
-import type { Episode } from "./collector.ts";
-import { type Phase, requireSameNetwork, switchStep, type TrainConfig } from "./config.ts";
+import { clusterAgents } from "./clustering.ts";
+import {
+  needsClusters,
+  type Phase,
+  requireSameNetwork,
+  startsAdapters,
+  switchStep,
+  type TrainConfig,
+} from "./config.ts";
+import { type Episode, meanFigures, meanReturn } from "./episodes.ts";
 import { evaluate } from "./evaluation.ts";
 import { MetricsFile } from "./log/metrics-file.ts";
 import type { ProgressState } from "./log/progress.ts";
@@ -38,6 +48,8 @@ export interface TrainRunOptions {
   /** After each iteration; the team is a copy. */
   readonly onTeam?: (team: Team, at: { envSteps: number; meanReturn: number | null }) => void;
   readonly onNote?: (line: string) => void;
+  /** Where simulators connect, for the environment `remote`. */
+  readonly remote?: Pick<RemoteVectorEnvOptions, "listen" | "token">;
 }
 
 /** What a finished or interrupted run was. */
@@ -47,6 +59,8 @@ export interface TrainResult {
   readonly envStepsPerSecond: number;
   /** Of the deterministic evaluation at the end; of recent training episodes when interrupted. */
   readonly return: { readonly mean: number; readonly std: number };
+  /** Means of what the task tells of those episodes besides, such as `won`. */
+  readonly figures: Readonly<Record<string, number>>;
   readonly phases: readonly PhaseResult[];
   readonly interrupted: boolean;
 }
@@ -57,6 +71,8 @@ export interface PhaseResult {
   readonly envSteps: number;
   /** Mean return of the deterministic evaluation. */
   readonly return: number;
+  /** Means of what the task tells of its episodes besides, such as `won`. */
+  readonly figures?: Readonly<Record<string, number>>;
 }
 
 /** Episodes that the mean return of progress lines is taken over. */
@@ -74,15 +90,15 @@ export async function train(options: TrainRunOptions): Promise<TrainResult> {
 }
 
 class TrainRun {
-  readonly #options: TrainRunOptions;
+  readonly #options: TrainRunOptions & { readonly clusterOf: readonly number[] | undefined };
   readonly #trainer: Trainer;
   readonly #vectorEnv: VectorEnv;
   readonly #metrics: MetricsFile;
   readonly #events: EventFile;
   readonly #phases: PhaseResult[];
   #evaluationEnv: VectorEnv | undefined;
-  #recent: number[];
-  #lastReturns: readonly number[] = [];
+  #recent: Episode[];
+  #evaluated: readonly Episode[] = [];
   #secondsBefore: number;
   readonly #stepsBefore: number;
   readonly #started = performance.now();
@@ -91,18 +107,13 @@ class TrainRun {
     const { config, directory, runtime, onNote } = options;
     const checkpoint = join(directory, "checkpoint");
     // An unknown task is refused before a folder is made for it.
-    envSpec(config.env, config.envOptions);
+    if (!isRemote(config)) envSpec(config.env, config.envOptions);
     const loaded = openRun(options, checkpoint);
-    const vectorEnv = await createVectorEnv({
-      name: config.env,
-      options: config.envOptions,
-      envs: config.envs,
-      groups: 2,
-      threads: threadsBesideCaller(),
-    });
+    const vectorEnv = await trainingEnvironments(options);
     let trainer: Trainer | undefined;
     try {
-      trainer = new Trainer({ config, runtime, vectorEnv });
+      const clusterOf = loaded?.saved.clusterOf ?? clustersOf(options, vectorEnv);
+      trainer = new Trainer({ config, runtime, vectorEnv, clusterOf });
       if (loaded) {
         await trainer.restore(
           trainerState(matching(loaded, vectorEnv, options.from ?? checkpoint)),
@@ -110,7 +121,7 @@ class TrainRun {
         );
         onNote?.(`going on from step ${trainer.envSteps} of ${options.from ?? checkpoint}`);
       }
-      return new TrainRun(options, trainer, vectorEnv, loaded?.saved);
+      return new TrainRun({ ...options, clusterOf }, trainer, vectorEnv, loaded?.saved);
     } catch (error) {
       // Threads that nobody closes would keep the process alive.
       await trainer?.close();
@@ -120,7 +131,7 @@ class TrainRun {
   }
 
   private constructor(
-    options: TrainRunOptions,
+    options: TrainRunOptions & { readonly clusterOf: readonly number[] | undefined },
     trainer: Trainer,
     vectorEnv: VectorEnv,
     saved: SavedRun | undefined,
@@ -128,7 +139,7 @@ class TrainRun {
     this.#options = options;
     this.#trainer = trainer;
     this.#vectorEnv = vectorEnv;
-    this.#recent = [...(saved?.recentReturns ?? [])];
+    this.#recent = (saved?.recentEpisodes ?? []).map((episode) => ({ ...episode }));
     this.#phases = [...(saved?.phases ?? [])];
     this.#secondsBefore = saved?.counters.seconds ?? 0;
     this.#stepsBefore = trainer.envSteps;
@@ -142,15 +153,14 @@ class TrainRun {
     if (this.#trainer.envSteps === 0 && config.evaluateEvery > 0) await this.#endPhase();
     while (!this.#trainer.done && !signal?.aborted) {
       const before = this.#trainer.envSteps;
-      const report = await this.#trainer.iterate();
-      this.#recent = [...this.#recent, ...report.episodes.map((episode) => episode.return)].slice(
-        -RECENT_EPISODES,
-      );
+      const report = await this.#iterate();
+      if (!report) break;
+      this.#recent = [...this.#recent, ...report.episodes].slice(-RECENT_EPISODES);
       const evaluated = crossed(before, report.envSteps, config.evaluateEvery)
         ? await this.#evaluate()
         : undefined;
       this.#log(report, evaluated);
-      const switches = config.sharing === "lorasa" && report.envSteps === switchStep(config);
+      const switches = startsAdapters(config) && report.envSteps === switchStep(config);
       if (switches && !this.#trainer.done) await this.#endShared();
       else if (crossed(before, report.envSteps, config.saveEvery)) await this.#save("checkpoint");
     }
@@ -158,8 +168,7 @@ class TrainRun {
     const finished = this.#phases.at(-1)?.envSteps === this.#trainer.envSteps;
     if (!interrupted && !finished) await this.#endPhase();
     // A run that was finished before it was resumed is only measured again.
-    if (!interrupted && this.#lastReturns.length === 0)
-      this.#lastReturns = (await this.#evaluate()).map((episode) => episode.return);
+    if (!interrupted && this.#evaluated.length === 0) this.#evaluated = await this.#evaluate();
     await this.#save("checkpoint");
     return this.#result(interrupted);
   }
@@ -172,21 +181,42 @@ class TrainRun {
     await this.#evaluationEnv?.close();
   }
 
+  /** Nothing when the run was stopped while it waited for simulators: the rollout under way is lost, nothing else. */
+  async #iterate(): Promise<IterationReport | undefined> {
+    try {
+      return await this.#trainer.iterate();
+    } catch (error) {
+      const stopped = this.#options.signal?.aborted && error instanceof LorasaError;
+      if (stopped && error.code === "LORASA_CANCELLED") return undefined;
+      throw error;
+    }
+  }
+
   #log(report: IterationReport, evaluated: readonly Episode[] | undefined): void {
     const seconds = this.#secondsBefore + (performance.now() - this.#started) / 1000;
     const metrics: Record<string, number> = {
-      return: mean(this.#recent),
+      return: meanReturn(this.#recent),
       episodes: report.episodes.length,
-      ...(evaluated && { evaluationReturn: mean(evaluated.map((episode) => episode.return)) }),
+      ...prefixed("episode", meanFigures(this.#recent)),
+      ...(evaluated && { evaluationReturn: meanReturn(evaluated) }),
+      ...(evaluated && prefixed("evaluation", meanFigures(evaluated))),
       ...report.figures,
       ...Object.fromEntries(Object.entries(report.ms).map(([name, ms]) => [`${name}Ms`, ms])),
     };
     this.#metrics.append({ envSteps: report.envSteps, seconds, phase: report.phase, metrics });
     this.#events.scalars(report.envSteps, grouped(metrics));
     const { phase, envSteps } = report;
-    const meanReturn = this.#recent.length === 0 ? null : mean(this.#recent);
-    this.#options.onProgress?.({ phase, done: envSteps, total: this.#trainer.config.steps, meanReturn });
-    this.#options.onTeam?.(this.#trainer.team, { envSteps, meanReturn });
+    const reached = this.#recent.length === 0 ? null : meanReturn(this.#recent);
+    const total = this.#trainer.config.steps;
+    const { won } = meanFigures(this.#recent);
+    this.#options.onProgress?.({
+      phase,
+      done: envSteps,
+      total,
+      meanReturn: reached,
+      ...(won !== undefined && { winRate: won }),
+    });
+    this.#options.onTeam?.(this.#trainer.team, { envSteps, meanReturn: reached });
   }
 
   /** The shared policy as the adapters find it, kept beside the latest checkpoint. */
@@ -201,15 +231,21 @@ class TrainRun {
 
   /** Evaluates and remembers how good the policy is here. */
   async #endPhase(): Promise<PhaseResult> {
-    const returns = (await this.#evaluate()).map((episode) => episode.return);
-    const result = { phase: this.#trainer.phase, envSteps: this.#trainer.envSteps, return: mean(returns) };
-    this.#lastReturns = returns;
+    this.#evaluated = await this.#evaluate();
+    const result = {
+      phase: this.#trainer.phase,
+      envSteps: this.#trainer.envSteps,
+      return: meanReturn(this.#evaluated),
+      figures: meanFigures(this.#evaluated),
+    };
     this.#phases.push(result);
     return result;
   }
 
-  async #evaluate(): Promise<Episode[]> {
+  /** Played apart from training; where simulators are remote, what training saw last. */
+  async #evaluate(): Promise<readonly Episode[]> {
     const { config, runtime } = this.#options;
+    if (isRemote(config)) return this.#recent;
     this.#evaluationEnv ??= await createVectorEnv({
       name: config.env,
       options: config.envOptions,
@@ -233,23 +269,85 @@ class TrainRun {
       phase: this.#trainer.phase,
       spec: this.#trainer.spec,
       seconds: this.#secondsBefore + (performance.now() - this.#started) / 1000,
-      recentReturns: this.#recent,
+      clusterOf: this.#options.clusterOf,
+      recentEpisodes: this.#recent,
       phases: this.#phases,
     });
   }
 
   #result(interrupted: boolean): TrainResult {
     const seconds = (performance.now() - this.#started) / 1000;
-    const returns = interrupted ? this.#recent : this.#lastReturns;
+    const episodes = interrupted ? this.#recent : this.#evaluated;
+    const returns = episodes.map((episode) => episode.return);
     return {
       checkpoint: join(this.#options.directory, "checkpoint"),
       envSteps: this.#trainer.envSteps,
       envStepsPerSecond: (this.#trainer.envSteps - this.#stepsBefore) / seconds,
       return: { mean: mean(returns), std: standardDeviation(returns) },
+      figures: meanFigures(episodes),
       phases: this.#phases,
       interrupted,
     };
   }
+}
+
+/** Environments of simulators that connect, whose name is theirs to say. */
+const REMOTE = "remote";
+
+function isRemote({ env }: TrainConfig): boolean {
+  return env === REMOTE;
+}
+
+/** Those that are trained on, in two groups: one simulates while the policy infers for the other. */
+async function trainingEnvironments(options: TrainRunOptions): Promise<VectorEnv> {
+  const { config, remote, onNote, signal } = options;
+  if (!isRemote(config)) {
+    const { env: name, envOptions, envs } = config;
+    return createVectorEnvBeside({ name, options: envOptions, envs });
+  }
+  if (!remote) {
+    throw new LorasaError("LORASA_CONFIG", {
+      asked: `environment ${REMOTE}`,
+      expected: "an address to listen on",
+      received: "none",
+      mend: "add --listen 127.0.0.1:9100",
+    });
+  }
+  const vectorEnv = await createRemoteVectorEnv({
+    ...remote,
+    envs: config.envs,
+    ...(onNote && { onNote }),
+    ...(signal && { signal }),
+  });
+  try {
+    await vectorEnv.begin(config.seed);
+    return vectorEnv;
+  } catch (error) {
+    await vectorEnv.close();
+    throw error;
+  }
+}
+
+/** The clusters of agents where the run shares within them. */
+function clustersOf(
+  { config, runtime, onNote }: TrainRunOptions,
+  vectorEnv: VectorEnv,
+): readonly number[] | undefined {
+  if (!needsClusters(config)) return undefined;
+  const clusterOf = clusterAgents({ config, runtime, vectorEnv });
+  const names = vectorEnv.spec.agents.map(({ name }, agent) => `${name}: ${clusterOf[agent]}`);
+  onNote?.(`clusters of agents: ${names.join(", ")}`);
+  return clusterOf;
+}
+
+/** `won` with the prefix `evaluation` is `evaluationWon`. */
+function prefixed(prefix: string, figures: Readonly<Record<string, number>>): Record<string, number> {
+  return Object.fromEntries(
+    Object.entries(figures).map(([name, value]) => [
+      `${prefix}${name[0]!.toUpperCase()}${name.slice(1)}`,
+      value,
+    ]),
+  );
 }
 
 /** The run to go on from, if any and if its networks are those asked for; makes the folder. */
@@ -308,11 +406,7 @@ function crossed(before: number, after: number, every: number): boolean {
 /** TensorBoard shows names with a slash in groups. */
 function grouped(metrics: Readonly<Record<string, number>>): Record<string, number> {
   const group = (name: string): string =>
-    name.endsWith("Ms")
-      ? "time"
-      : name.toLowerCase().includes("return") || name === "episodes"
-        ? "return"
-        : "update";
+    name.endsWith("Ms") ? "time" : /^(evaluation|episode)|return/i.test(name) ? "return" : "update";
   return Object.fromEntries(
     Object.entries(metrics).map(([name, value]) => [`${group(name)}/${name}`, value]),
   );

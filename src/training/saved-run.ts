@@ -25,7 +25,16 @@ import {
   writeCheckpoint,
 } from "../checkpoint/checkpoint.ts";
 import type { EnvSpec } from "../envs/contract.ts";
-import { actorConfig, criticConfig, type Phase, sharingIn, type TrainConfig, trainConfig } from "./config.ts";
+import {
+  actorConfig,
+  criticConfig,
+  type Phase,
+  sharingIn,
+  startsAdapters,
+  type TrainConfig,
+  trainConfig,
+} from "./config.ts";
+import type { Episode } from "./episodes.ts";
 import type { LearnerState } from "./learner.ts";
 import type { TrainerState } from "./trainer.ts";
 
@@ -37,18 +46,35 @@ const randomState = z.object({
   spare: z.number().nullable(),
 });
 
+/** Adam steps of each owner, or of all alike. */
+const updateCounts = z.union([z.int().nonnegative(), z.array(z.int().nonnegative())]);
+
 const envSpec = z.object({
   name: z.string(),
-  agents: z.array(z.object({ name: z.string(), observationSize: z.int(), actionSize: z.int() })).min(1),
+  agents: z
+    .array(
+      z.object({
+        name: z.string(),
+        observationSize: z.int(),
+        actionSize: z.int(),
+        type: z.string().exactOptional(),
+      }),
+    )
+    .min(1),
   observationSize: z.int().positive(),
   stateSize: z.int().positive(),
+  statePerAgent: z.boolean().default(false),
   actionSpace: z.discriminatedUnion("kind", [
     z.object({ kind: z.literal("continuous"), size: z.int().positive(), low: z.number(), high: z.number() }),
     z.object({ kind: z.literal("discrete"), count: z.int().positive() }),
   ]),
   episodeLimit: z.int().positive(),
   stepSeconds: z.number().positive(),
+  episodeFigures: z.array(z.string()).default([]),
 });
+
+const figures = z.record(z.string(), z.number());
+const episode = z.object({ return: z.number(), length: z.number(), figures });
 
 /** The manifest's fields that are read back; `network` and `adapterLayers` are there for other readers. */
 const savedRun = z.looseObject({
@@ -57,13 +83,27 @@ const savedRun = z.looseObject({
   phase: z.enum(["shared", "adapters"]),
   counters: z.object({
     envSteps: z.int().nonnegative(),
-    actorUpdates: z.int().nonnegative(),
-    criticUpdates: z.int().nonnegative(),
+    actorUpdates: updateCounts,
+    criticUpdates: updateCounts,
     seconds: z.number().nonnegative(),
   }),
-  random: z.object({ noise: randomState, actor: randomState, critic: randomState }),
-  recentReturns: z.array(z.number()),
-  phases: z.array(z.object({ phase: z.enum(["shared", "adapters"]), envSteps: z.int(), return: z.number() })),
+  random: z.object({
+    noise: randomState,
+    actor: randomState,
+    critic: randomState,
+    order: randomState.exactOptional(),
+  }),
+  /** The cluster of each agent, for sharing within clusters. */
+  clusterOf: z.array(z.int().nonnegative()).exactOptional(),
+  recentEpisodes: z.array(episode).default([]),
+  phases: z.array(
+    z.object({
+      phase: z.enum(["shared", "adapters"]),
+      envSteps: z.int(),
+      return: z.number(),
+      figures: figures.exactOptional(),
+    }),
+  ),
 });
 
 export type SavedRun = z.infer<typeof savedRun>;
@@ -73,14 +113,15 @@ export interface RunFacts {
   readonly config: TrainConfig;
   readonly phase: Phase;
   readonly spec: EnvSpec;
+  readonly clusterOf?: readonly number[] | undefined;
   readonly seconds: number;
-  readonly recentReturns: readonly number[];
+  readonly recentEpisodes: readonly Episode[];
   readonly phases: SavedRun["phases"];
 }
 
 /** Writes a run's checkpoint whole. @throws LORASA_DISK; the checkpoint that was there stays. */
 export function saveRun(directory: string, state: TrainerState, facts: RunFacts): void {
-  const team = teamOf(facts.config, facts.spec, facts.phase, state.backbone, state.actor.parameters);
+  const team = teamOf(facts, state.backbone, state.actor.parameters);
   const backbone = fileTensors(team.parameters.backbone, team.backbone);
   const identity = backboneIdentity(backbone);
   const critic = criticParameters(criticConfig(facts.config, facts.spec));
@@ -115,8 +156,9 @@ export function loadRun(directory: string): {
 } {
   const contents = readCheckpoint(directory, savedRun);
   const saved = contents.manifest;
-  const sharing = sharingIn(saved.config, saved.phase);
-  const parameters = actorParameters(actorConfig(saved.config, saved.environment), sharing);
+  const { config, phase, environment: spec, clusterOf } = saved;
+  const sharing = sharingIn(config, phase, { agents: spec.agents, clusterOf });
+  const parameters = actorParameters(actorConfig(config, spec), sharing);
   const file = contents.tensors[BACKBONE_FILE]!;
   const backbone = flatParameters(parameters.backbone, file);
   const trained = parameters.adapters
@@ -131,10 +173,10 @@ export function loadRun(directory: string): {
           expected: `adapters/${name}`,
           received: "none",
         });
-      setAgentAdapter(parameters, trained, index, adapter.layers);
+      setAgentAdapter({ parameters, sharing }, trained, index, adapter.layers);
     }
   }
-  const team = teamOf(saved.config, saved.environment, saved.phase, backbone, trained);
+  const team = teamOf({ config, phase, spec, clusterOf }, backbone, trained);
   return { saved, team, backboneSha256: backboneIdentity(file), contents };
 }
 
@@ -143,8 +185,9 @@ export function loadRun(directory: string): {
  * other team as it is.
  */
 export function withStartedAdapters(team: Team, config: TrainConfig): Team {
-  if (config.sharing !== "lorasa" || team.adapters !== undefined) return team;
-  const sharing = sharingIn(config, "adapters");
+  if (!startsAdapters(config) || team.adapters !== undefined) return team;
+  const clusterOf = "clusterOf" in team.sharing ? team.sharing.clusterOf : undefined;
+  const sharing = sharingIn(config, "adapters", { agents: team.agents, clusterOf });
   const parameters = actorParameters(team.actor, sharing);
   // Drawn as training draws them.
   const adapters = initialise(parameters.adapters!, new Random(config.seed).fork(2));
@@ -160,7 +203,10 @@ export function trainerState({ saved, team, contents }: ReturnType<typeof loadRu
     parameters,
     firstMoment: get(`${role}.first_moment`),
     secondMoment: get(`${role}.second_moment`),
-    updates: saved.counters[`${role}Updates`],
+    updates: eachOwner(
+      saved.counters[`${role}Updates`],
+      role === "actor" ? actorOwners(team) : critic.owners,
+    ),
     random: saved.random[role],
     carried: Object.fromEntries(
       under(tensors, `${role}.carried.`).map(([name, data]) => [name, data as Float32Array]),
@@ -181,18 +227,30 @@ export function trainerState({ saved, team, contents }: ReturnType<typeof loadRu
     },
     environments: under(tensors, "environment.").map(([, data]) => data as Float64Array),
     noise: saved.random.noise,
+    order: saved.random.order ?? new Random(saved.config.seed).fork(5).state(),
   };
 }
 
+/** Rows of what the actor trains. */
+function actorOwners({ parameters }: Team): number {
+  return (parameters.adapters ?? parameters.backbone).owners;
+}
+
+function alike(updates: readonly number[]): number | readonly number[] {
+  return new Set(updates).size === 1 ? updates[0]! : updates;
+}
+
+function eachOwner(updates: number | readonly number[], owners: number): readonly number[] {
+  return typeof updates === "number" ? new Array<number>(owners).fill(updates) : updates;
+}
+
 function teamOf(
-  config: TrainConfig,
-  spec: EnvSpec,
-  phase: Phase,
+  { config, spec, phase, clusterOf }: Pick<RunFacts, "config" | "spec" | "phase" | "clusterOf">,
   backbone: Float32Array,
   trained: Float32Array,
 ): Team {
   const actor = actorConfig(config, spec);
-  const sharing = sharingIn(config, phase);
+  const sharing = sharingIn(config, phase, { agents: spec.agents, clusterOf });
   return {
     environment: { name: spec.name, stepSeconds: spec.stepSeconds },
     agents: spec.agents,
@@ -207,7 +265,7 @@ function teamOf(
 function manifestOf(
   team: Team,
   state: TrainerState,
-  { config, spec, phase, seconds, recentReturns, phases }: RunFacts,
+  { config, spec, phase, clusterOf, seconds, recentEpisodes, phases }: RunFacts,
 ) {
   return {
     lorasa: VERSION,
@@ -218,12 +276,18 @@ function manifestOf(
     adapterLayers: adapterLayers(team),
     counters: {
       envSteps: state.envSteps,
-      actorUpdates: state.actor.updates,
-      criticUpdates: state.critic.updates,
+      actorUpdates: alike(state.actor.updates),
+      criticUpdates: alike(state.critic.updates),
       seconds,
     },
-    random: { noise: state.noise, actor: state.actor.random, critic: state.critic.random },
-    recentReturns,
+    random: {
+      noise: state.noise,
+      actor: state.actor.random,
+      critic: state.critic.random,
+      order: state.order,
+    },
+    ...(clusterOf && { clusterOf }),
+    recentEpisodes,
     phases,
     provenance: { node: process.version, platform: `${process.platform}-${process.arch}` },
   };

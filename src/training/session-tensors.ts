@@ -1,7 +1,6 @@
 /** The tensors that sessions are bound to: made for a graph's sizes, filled with noise, cleared at an episode's end. */
 import type { Random } from "../base/random.ts";
 import { type FloatTensor, floatTensor } from "../base/tensor.ts";
-import type { EnvGroup } from "../envs/vector-contract.ts";
 import type { TensorInfo } from "../runtime/session.ts";
 import type { CarriedRun } from "./carried-run.ts";
 
@@ -14,13 +13,6 @@ export function zeroTensors(infos: readonly TensorInfo[]): Record<string, FloatT
 /** Fresh deviates: Gumbel for choices, normal for continuous actions. */
 export function fillNoise(noise: Float32Array, discrete: boolean, random: Random): void {
   for (let k = 0; k < noise.length; k++) noise[k] = discrete ? random.gumbel() : random.normal();
-}
-
-/** Environments of a group, counted from its first, whose episode ended with the last step. */
-export function endedEnvs({ envs, terminated, truncated }: EnvGroup): number[] {
-  const ended: number[] = [];
-  for (let e = 0; e < envs; e++) if (terminated[e] || truncated[e]) ended.push(e);
-  return ended;
 }
 
 /** Zeroes environments `ended` in the recurrent states float32 [heads, environments, H] that a run carries, if any. */

@@ -29,6 +29,14 @@ export function optimizerInputs(g: GraphBuilder, dims: readonly [number, number]
   };
 }
 
+export interface TrainStepOptions {
+  readonly maxGradientNorm: number;
+  /** Whether rows whose step size is 0 keep their moments too, as if they had no part in the step. */
+  readonly partial?: boolean;
+  /** float32 [1, P]: multiplies the gradient before it is clipped. */
+  readonly gradientScale?: Value | undefined;
+}
+
 /**
  * Appends gradient, clipping and Adam, and the outputs `parameters_out`, `first_moment_out`, `second_moment_out`,
  * `gradient_norm` [G, 1] and `metrics` [M], the scalars in the order given.
@@ -37,15 +45,18 @@ export function trainStep(
   g: GraphBuilder,
   inputs: OptimizerInputs,
   loss: Value,
-  maxGradientNorm: number,
+  { maxGradientNorm, partial, gradientScale }: TrainStepOptions,
   metrics: readonly Value[],
 ): void {
   const [gradient] = gradients(g, loss, [inputs.parameters]) as [Value];
-  const { clipped, norm } = clipByGlobalNorm(g, gradient, maxGradientNorm);
+  const scaled = gradientScale ? g.mul(gradient, gradientScale) : gradient;
+  const { clipped, norm } = clipByGlobalNorm(g, scaled, maxGradientNorm);
   const after = adam(g, inputs, clipped, inputs.stepSize, inputs.secondCorrection);
+  const moment = (now: Value, before: Value): Value =>
+    partial ? g.where(g.greater(inputs.stepSize, 0), now, before) : now;
   g.output("parameters_out", after.parameters);
-  g.output("first_moment_out", after.firstMoment);
-  g.output("second_moment_out", after.secondMoment);
+  g.output("first_moment_out", moment(after.firstMoment, inputs.firstMoment));
+  g.output("second_moment_out", moment(after.secondMoment, inputs.secondMoment));
   g.output("gradient_norm", norm);
   g.output(
     "metrics",

@@ -5,7 +5,7 @@
 
 import type { CriticConfig } from "../../models/networks.ts";
 import type { ParameterLayout } from "../../models/parameters.ts";
-import { actorParameters, criticParameters } from "../../models/policy.ts";
+import { actorParameters, criticParameters, type Sharing } from "../../models/policy.ts";
 import type { Team } from "../../models/team.ts";
 import { Random, type RandomState } from "../base/random.ts";
 import type { EnvSpec } from "../envs/contract.ts";
@@ -13,10 +13,10 @@ import type { VectorEnv } from "../envs/vector-contract.ts";
 import { encodeModel } from "../onnx/encode.ts";
 import type { Runtime, Session } from "../runtime/session.ts";
 import { actingGraph } from "./acting-graph.ts";
-import { type ActorFigures, ActorTrainer, actorBatch } from "./actor-trainer.ts";
-import { normaliseAdvantages } from "./advantages.ts";
+import { type ActorFigures, ActorTrainer, actorBatch, blockSize, forwardConfig } from "./actor-trainer.ts";
+import { AdvantageEstimator } from "./advantage-estimator.ts";
 import type { AsyncLearner } from "./async-learner.ts";
-import { Collector, type CollectorState, type Episode } from "./collector.ts";
+import { Collector, type CollectorState } from "./collector.ts";
 import {
   actorConfig,
   chunkLengthOf,
@@ -24,21 +24,25 @@ import {
   type Phase,
   phaseAt,
   sharingIn,
+  startsAdapters,
   type TrainConfig,
 } from "./config.ts";
 import { createCriticLearner, criticBatch, valueNormOf } from "./critic-trainer.ts";
+import type { Episode } from "./episodes.ts";
 import { explainedVariance } from "./explained-variance.ts";
-import { type GaeOutput, generalisedAdvantages } from "./gae.ts";
-import type { LearnerState } from "./learner.ts";
+import type { LearnerState, UpdateResult } from "./learner.ts";
 import type { LearnerBatch } from "./minibatches.ts";
-import { createRolloutBuffer, type RolloutBuffer, type RolloutShape, rowOffset } from "./rollout-buffer.ts";
-import { denormaliseValues } from "./value-norm.ts";
+import { RatioSession } from "./ratio-session.ts";
+import { createRolloutBuffer, type RolloutBuffer, type RolloutShape } from "./rollout-buffer.ts";
+import { updateSequentially } from "./sequential-update.ts";
 
 export interface TrainerOptions {
   readonly config: TrainConfig;
   readonly runtime: Runtime;
   /** Environments of the configuration's task, in groups of equal size. The trainer resets but does not close it. */
   readonly vectorEnv: VectorEnv;
+  /** The cluster of each agent, for sharing within clusters. */
+  readonly clusterOf?: readonly number[] | undefined;
   /** Whether the critic trains in a thread beside the actor where that gains time. Default true. */
   readonly criticThread?: boolean;
 }
@@ -62,6 +66,17 @@ export interface TrainerState {
   readonly collector: CollectorState;
   readonly environments: readonly Float64Array[];
   readonly noise: RandomState;
+  /** Draws the order of agents that are updated one after another. */
+  readonly order: RandomState;
+}
+
+/** What acts and learns in one phase. */
+interface PhaseParts {
+  readonly actor: ActorTrainer;
+  readonly session: Session;
+  readonly collector: Collector;
+  /** For updates of one agent after another. */
+  readonly ratios: RatioSession | undefined;
 }
 
 export class Trainer {
@@ -71,14 +86,12 @@ export class Trainer {
   readonly #critic: { config: CriticConfig; layout: ParameterLayout };
   readonly #criticLearner: AsyncLearner;
   readonly #buffer: RolloutBuffer;
-  readonly #gae: GaeOutput;
-  readonly #values: Float32Array;
+  readonly #estimator: AdvantageEstimator;
   readonly #criticBatch: LearnerBatch;
   readonly #actorBatch: LearnerBatch;
-  #actor: ActorTrainer;
-  #session: Session;
-  #collector: Collector;
+  #parts: PhaseParts;
   #noise: Random;
+  #order: Random;
   #envSteps = 0;
 
   constructor(options: TrainerOptions) {
@@ -87,8 +100,7 @@ export class Trainer {
     this.spec = vectorEnv.spec;
     this.#options = options;
     // What adapters cannot be is refused now, not when their phase comes.
-    if (config.sharing === "lorasa")
-      actorParameters(actorConfig(config, this.spec), sharingIn(config, "adapters"));
+    if (startsAdapters(config)) actorParameters(actorConfig(config, this.spec), this.#sharing("adapters"));
     const critic = criticConfig(config, this.spec);
     this.#critic = { config: critic, layout: criticParameters(critic) };
     this.#criticLearner = createCriticLearner({
@@ -100,15 +112,14 @@ export class Trainer {
       threads: 1,
     });
     this.#buffer = createRolloutBuffer(rolloutShape(config, this.spec));
-    const heads = this.#buffer.values.length;
-    this.#gae = { advantages: new Float32Array(heads), returns: new Float32Array(heads) };
-    this.#values = new Float32Array(heads);
-    this.#criticBatch = criticBatch(this.#buffer, this.#gae.returns);
-    this.#actorBatch = actorBatch(this.#buffer, this.#gae.advantages);
+    this.#estimator = new AdvantageEstimator(config, this.#buffer);
+    this.#criticBatch = criticBatch(this.#buffer, this.#estimator.returns);
+    this.#actorBatch = actorBatch(this.#buffer, this.#estimator.advantages);
     this.#noise = new Random(config.seed).fork(4);
-    [this.#actor, this.#session, this.#collector] = this.#startPhase("shared");
+    this.#order = new Random(config.seed).fork(5);
+    this.#parts = this.#startPhase("shared");
     vectorEnv.reset(config.seed);
-    this.#collector.reset();
+    this.#parts.collector.reset();
   }
 
   get envSteps(): number {
@@ -120,12 +131,12 @@ export class Trainer {
   }
 
   get phase(): Phase {
-    return this.#actor.sharing.kind === "low-rank" ? "adapters" : "shared";
+    return this.#parts.actor.sharing.kind === "low-rank" ? "adapters" : "shared";
   }
 
   /** A copy of the team as it is now. */
   get team(): Team {
-    const { backbone, adapters, parameters, sharing } = this.#actor;
+    const { backbone, adapters, parameters, sharing } = this.#parts.actor;
     return {
       environment: { name: this.spec.name, stepSeconds: this.spec.stepSeconds },
       agents: this.spec.agents,
@@ -141,10 +152,13 @@ export class Trainer {
   async iterate(): Promise<IterationReport> {
     if (this.phase === "shared" && phaseAt(this.config, this.#envSteps) === "adapters") this.#switchPhase();
     const start = performance.now();
-    this.#collector.setParameters(this.#actor.acting, this.#criticLearner.parameters);
-    const episodes = this.#collector.collect(this.#buffer, this.#noise);
+    const { collector, actor } = this.#parts;
+    collector.setParameters(actor.acting, this.#criticLearner.parameters);
+    const episodes = await collector.collect(this.#buffer, this.#noise);
     const collected = performance.now();
-    const explained = this.#estimateAdvantages();
+    this.#estimator.begin(valueNormOf(this.#criticLearner));
+    this.#estimator.estimate();
+    const explained = explainedVariance(this.#estimator.values, this.#estimator.returns);
     const { figures, learningRate } = await this.#update();
     this.#envSteps += this.#buffer.rows;
     return {
@@ -154,7 +168,7 @@ export class Trainer {
       figures: { ...figures, explainedVariance: explained, learningRate },
       ms: {
         collect: collected - start,
-        inference: this.#collector.takeInferenceMs(),
+        inference: collector.takeInferenceMs(),
         update: performance.now() - collected,
       },
     };
@@ -163,12 +177,13 @@ export class Trainer {
   async state(): Promise<TrainerState> {
     return {
       envSteps: this.#envSteps,
-      backbone: this.#actor.backbone,
-      actor: this.#actor.state(),
+      backbone: this.#parts.actor.backbone,
+      actor: this.#parts.actor.state(),
       critic: await this.#criticLearner.state(),
-      collector: this.#collector.state(),
+      collector: this.#parts.collector.state(),
       environments: this.#options.vectorEnv.save(),
       noise: this.#noise.state(),
+      order: this.#order.state(),
     };
   }
 
@@ -176,111 +191,119 @@ export class Trainer {
   async restore(state: TrainerState, phase: Phase): Promise<void> {
     this.#envSteps = state.envSteps;
     if (phase === "adapters") this.#switchPhase(state.backbone);
-    this.#actor.restore(state.actor);
+    this.#parts.actor.restore(state.actor);
     await this.#criticLearner.restore(state.critic);
     this.#options.vectorEnv.restore(state.environments);
-    this.#collector.restore(state.collector);
+    this.#parts.collector.restore(state.collector);
     this.#noise = Random.restore(state.noise);
+    this.#order = Random.restore(state.order);
   }
 
   async close(): Promise<void> {
-    this.#collector.dispose();
-    this.#actor.dispose();
-    this.#session.dispose();
+    disposeParts(this.#parts);
     await this.#criticLearner.close();
   }
 
   /** Freezes the backbone and gives every agent a fresh adapter and optimizer; the critic goes on. */
-  #switchPhase(backbone: Float32Array = this.#actor.backbone): void {
-    const collected = this.#collector.state();
-    const [actor, session, collector] = this.#startPhase("adapters", backbone);
-    this.#collector.dispose();
-    this.#actor.dispose();
-    this.#session.dispose();
-    [this.#actor, this.#session, this.#collector] = [actor, session, collector];
-    this.#collector.restore(collected);
+  #switchPhase(backbone: Float32Array = this.#parts.actor.backbone): void {
+    const collected = this.#parts.collector.state();
+    const parts = this.#startPhase("adapters", backbone);
+    disposeParts(this.#parts);
+    this.#parts = parts;
+    parts.collector.restore(collected);
   }
 
-  #startPhase(phase: Phase, backbone?: Float32Array): [ActorTrainer, Session, Collector] {
+  #sharing(phase: Phase): Sharing {
+    return sharingIn(this.config, phase, { agents: this.spec.agents, clusterOf: this.#options.clusterOf });
+  }
+
+  #startPhase(phase: Phase, backbone?: Float32Array): PhaseParts {
     const { config, runtime, vectorEnv } = this.#options;
-    const sharing = sharingIn(config, phase);
-    const actor = new ActorTrainer({
+    const network = actorConfig(config, this.spec);
+    const options = {
       runtime,
       config,
-      actor: actorConfig(config, this.spec),
-      sharing,
+      actor: network,
+      sharing: this.#sharing(phase),
       actionSizes: this.spec.agents.map(({ actionSize }) => actionSize),
       threads: 1,
       ...(backbone && { backbone }),
+    };
+    const actor = new ActorTrainer(options);
+    const acting = actingGraph({
+      actor: network,
+      backbone: actor.parameters.backbone,
+      perAgent: actor.perAgent,
+      envs: vectorEnv.groups[0]!.envs,
+      critic: this.#critic,
+      sampled: true,
     });
-    const session = runtime.createSession(
-      encodeModel(
-        actingGraph({
-          actor: actorConfig(config, this.spec),
-          backbone: actor.parameters.backbone,
-          perAgent: actor.perAgent,
-          envs: vectorEnv.groups[0]!.envs,
-          critic: this.#critic,
-          sampled: true,
-        }),
-      ),
-    );
+    const session = runtime.createSession(encodeModel(acting));
+    const { shape, chunks } = this.#buffer;
     const discrete = this.spec.actionSpace.kind === "discrete";
-    return [
+    const forward = { ...forwardConfig(options, actor.parameters), chunks, chunkLength: shape.chunkLength };
+    return {
       actor,
       session,
-      new Collector({ runtime, session, vectorEnv, shape: this.#buffer.shape, discrete }),
-    ];
+      collector: new Collector({ runtime, session, vectorEnv, shape, discrete }),
+      ratios: config.algo === "mappo" ? undefined : new RatioSession(runtime, forward),
+    };
   }
 
-  /** Advantages (normalised) and returns of the rollout; how much of the returns' spread the values explained. */
-  #estimateAdvantages(): number {
-    const buffer = this.#buffer;
-    const norm = valueNormOf(this.#criticLearner);
-    denormaliseValues(norm, buffer.values, this.#values);
-    const { shape } = buffer;
-    generalisedAdvantages(
-      {
-        heads: shape.heads,
-        steps: shape.steps,
-        envs: shape.envs,
-        rowOffset: (t) => rowOffset(shape, t),
-        rewards: buffer.rewards,
-        values: this.#values,
-        bootstrapValues: denormaliseValues(norm, buffer.bootstrapValues),
-        ...(shape.finalValues && { finalValues: denormaliseValues(norm, buffer.finalValues) }),
-        terminated: buffer.terminated,
-        truncated: buffer.truncated,
-        timeLimit: this.config.timeLimit,
-        gamma: this.config.gamma,
-        gaeLambda: this.config.gaeLambda,
-      },
-      this.#gae,
-    );
-    const explained = explainedVariance(this.#values, this.#gae.returns);
-    // One mean and spread over all agents where they share a policy; each its own where nothing is shared.
-    const perAgent = shape.heads === shape.agents;
-    const groups = perAgent && this.config.sharing === "nps" ? shape.agents : 1;
-    normaliseAdvantages(this.#gae.advantages, groups, perAgent ? buffer.active : undefined);
-    return explained;
-  }
-
-  /** The critic trains in its thread while the actor trains here; without a thread, before it. */
   async #update(): Promise<{
     figures: ActorFigures & { valueLoss: number; criticGradientNorm: number };
     learningRate: number;
   }> {
     const { config } = this;
     const left = config.learningRateDecay ? 1 - this.#envSteps / config.steps : 1;
-    const rates = { learningRate: config.criticLearningRate * left, clipRange: config.clipRange };
-    const critic = this.#criticLearner.update(this.#criticBatch, rates);
-    const figures = this.#actor.update(this.#actorBatch, config.learningRate * left, config.clipRange);
-    const { metrics, gradientNorms } = await critic;
+    const rates = { actor: config.learningRate * left, critic: config.criticLearningRate * left };
+    const { figures, critic } = this.#parts.ratios
+      ? await this.#updateSequentially(this.#parts.ratios, rates)
+      : await this.#updateJointly(rates);
+    this.#parts.actor.form();
+    const { metrics, gradientNorms } = critic;
     return {
-      figures: { ...figures, valueLoss: metrics[0]!, criticGradientNorm: gradientNorms[0]! },
-      learningRate: config.learningRate * left,
+      figures: { ...figures, valueLoss: metrics[0]!, criticGradientNorm: Math.max(...gradientNorms) },
+      learningRate: rates.actor,
     };
   }
+
+  /** The critic trains in its thread while the actor trains here; without a thread, before it. */
+  async #updateJointly(rates: LearningRates): Promise<{ figures: ActorFigures; critic: UpdateResult }> {
+    const { clipRange } = this.config;
+    this.#estimator.normalise();
+    const critic = this.#criticLearner.update(this.#criticBatch, { learningRate: rates.critic, clipRange });
+    const figures = this.#parts.actor.update(this.#actorBatch, { learningRate: rates.actor, clipRange });
+    return { figures, critic: await critic };
+  }
+
+  #updateSequentially(
+    ratios: RatioSession,
+    rates: LearningRates,
+  ): Promise<{ figures: ActorFigures; critic: UpdateResult }> {
+    const buffer = this.#buffer;
+    return updateSequentially({
+      config: this.config,
+      buffer,
+      estimator: this.#estimator,
+      actor: this.#parts.actor,
+      critic: this.#criticLearner,
+      ratios,
+      block: blockSize(this.config, buffer.shape.agents)!,
+      random: this.#order,
+      iteration: this.#envSteps / buffer.rows,
+      rates,
+    });
+  }
+}
+
+type LearningRates = Readonly<Record<"actor" | "critic", number>>;
+
+function disposeParts({ actor, session, collector, ratios }: PhaseParts): void {
+  collector.dispose();
+  actor.dispose();
+  session.dispose();
+  ratios?.dispose();
 }
 
 export function rolloutShape(config: TrainConfig, spec: EnvSpec): RolloutShape {
@@ -294,6 +317,7 @@ export function rolloutShape(config: TrainConfig, spec: EnvSpec): RolloutShape {
     chunkLength: chunkLengthOf(config),
     observationSize: spec.observationSize,
     stateSize: spec.stateSize,
+    stateRows: spec.statePerAgent ? agents : 1,
     drawnSize: spec.actionSpace.kind === "discrete" ? 1 : spec.actionSpace.size,
     maskSize: spec.actionSpace.kind === "discrete" ? spec.actionSpace.count : 0,
     actorHidden: hidden,

@@ -165,7 +165,7 @@ function mlpStep(layout: ParameterLayout): OnnxModel {
     active: input("active", 1),
     clipRange: g.input("clip_range", "float32", []),
   };
-  const { loss } = clippedSurrogate(g, inputs, "product", "team");
-  trainStep(g, optimizer, loss, MAX_NORM, [loss]);
+  const { loss } = clippedSurrogate(g, inputs, "product");
+  trainStep(g, optimizer, loss, { maxGradientNorm: MAX_NORM }, [loss]);
   return finishGraph(g, "mlp_step");
 }

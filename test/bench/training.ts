@@ -7,7 +7,7 @@
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
 import { median } from "../../src/base/statistics.ts";
-import { createVectorEnv, threadsBesideCaller } from "../../src/envs/vector.ts";
+import { createVectorEnvBeside } from "../../src/envs/vector-beside.ts";
 import { createRuntime } from "../../src/runtime/onnxruntime.ts";
 import type { Runtime, Session } from "../../src/runtime/session.ts";
 import type { Phase, TrainConfig } from "../../src/training/config.ts";
@@ -76,13 +76,7 @@ async function trainPhases(
   criticThread: boolean,
 ): Promise<{ phase: Phase; times: Times[]; graphs: Record<string, number> }[]> {
   const { env, envOptions, envs } = config;
-  const vectorEnv = await createVectorEnv({
-    name: env,
-    options: envOptions,
-    envs,
-    groups: 2,
-    threads: threadsBesideCaller(),
-  });
+  const vectorEnv = await createVectorEnvBeside({ name: env, options: envOptions, envs });
   const trainer = new Trainer({ config, runtime, vectorEnv, criticThread });
   const phases = new Map<Phase, { times: Times[]; graphs: Map<string, number> }>();
   while (!trainer.done) {

@@ -10,12 +10,12 @@ import { encodeModel } from "../../src/onnx/encode.ts";
 import type { OnnxModel } from "../../src/onnx/model.ts";
 import { createRuntime } from "../../src/runtime/onnxruntime.ts";
 import type { Runtime } from "../../src/runtime/session.ts";
-import { actingGraph, mergingGraph } from "../../src/training/acting-graph.ts";
+import { actingGraph, formsNetworks, networksGraph } from "../../src/training/acting-graph.ts";
 import { actorStep } from "../../src/training/actor-step.ts";
 import { criticStep } from "../../src/training/critic-step.ts";
 import { randomFeeds } from "../helpers/random-feeds.ts";
 import type { Tensors } from "../helpers/run-graph.ts";
-import { type RandomTeamOptions, randomTeam } from "../helpers/team.ts";
+import { type RandomTeamOptions, randomTeam, SHARINGS } from "../helpers/team.ts";
 import type { ExecutorSuite } from "./executor.ts";
 
 const ENVS = 5;
@@ -42,6 +42,8 @@ const TEAMS: Readonly<Record<string, RandomTeamOptions>> = {
 
 const CRITIC: CriticConfig = {
   encoder: { agents: 3, size: 6, agentId: true, standardise: true },
+  ownStates: false,
+  separate: false,
   body: { featureNorm: true, hidden: [8, 8], activation: "tanh", recurrent: { layersAfter: 1 } },
 };
 
@@ -56,16 +58,18 @@ export function testNetworks({ test, networks }: ExecutorSuite): void {
     });
   }
 
-  test("merging graph: low-rank", (runtime) => {
-    const team = randomTeam({ sharing: "low-rank", recurrent: true });
-    if (team.sharing.kind !== "low-rank") throw new Error("the team has no adapters");
-    assertSame(
-      runtime,
-      mergingGraph(team.parameters, team.sharing.lora),
-      weightsOf(team, "adapters"),
-      networks,
-    );
-  });
+  for (const sharing of SHARINGS) {
+    const team = randomTeam({ sharing, recurrent: true });
+    if (!formsNetworks(team.sharing)) continue;
+    test(`graph that forms networks: ${sharing}`, (runtime) => {
+      const { parameters, backbone, adapters } = team;
+      const weights = {
+        backbone: floatTensor(parameters.backbone.dims, backbone),
+        ...(adapters && { adapters: floatTensor(parameters.adapters!.dims, adapters) }),
+      };
+      assertSame(runtime, networksGraph(parameters, team.sharing, 3), weights, networks);
+    });
+  }
 
   test("critic step: recurrent, a value an agent", (runtime) => {
     const layout = criticParameters(CRITIC);
@@ -74,7 +78,6 @@ export function testNetworks({ test, networks }: ExecutorSuite): void {
       layout,
       chunks: CHUNKS,
       chunkLength: CHUNK_LENGTH,
-      valueNorms: 1,
       huberDelta: 1,
       maxGradientNorm: 10,
     });
@@ -109,10 +112,10 @@ function actingOf(team: Team): OnnxModel {
 }
 
 /** Those trained as `parameters`, and the frozen backbone where there is one. */
-function weightsOf({ parameters, backbone, adapters }: Team, trained = "parameters"): Tensors {
+function weightsOf({ parameters, backbone, adapters }: Team): Tensors {
   const own = floatTensor(parameters.backbone.dims, backbone);
-  if (!adapters) return { [trained]: own };
-  return { frozen: own, [trained]: floatTensor(parameters.adapters!.dims, adapters) };
+  if (!adapters) return { parameters: own };
+  return { frozen: own, parameters: floatTensor(parameters.adapters!.dims, adapters) };
 }
 
 /** Three runs, each of the first's kind: outputs `<name>_out` become the inputs of the next. */

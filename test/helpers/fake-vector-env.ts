@@ -25,7 +25,13 @@ export interface FakeTask {
   readonly stateSize: number;
   readonly actionSpace: ActionSpace;
   observation(moment: Moment, agent: number): readonly number[];
-  state(moment: Moment): readonly number[];
+  /** Asked for each agent in turn where `statePerAgent`, else once. */
+  state(moment: Moment, agent: number): readonly number[];
+  readonly statePerAgent?: boolean;
+  /** The type of each agent. */
+  readonly types?: readonly string[];
+  /** Names of what the last step of an episode tells besides. */
+  readonly episodeFigures?: readonly string[];
   /** Discrete actions: 1 where a choice is available; all are without it. */
   actionMask?(moment: Moment, agent: number): readonly number[];
   active?(moment: Moment, agent: number): boolean;
@@ -38,6 +44,8 @@ export interface FakeStep {
   readonly memory?: number;
   readonly terminated?: boolean;
   readonly truncated?: boolean;
+  /** In the order of the task's `episodeFigures`; read where an episode ends. */
+  readonly figures?: readonly number[];
 }
 
 export function fakeVectorEnv(
@@ -65,7 +73,7 @@ export function fakeVectorEnv(
 }
 
 function specOf(task: FakeTask): EnvSpec {
-  const { agents, observationSize, stateSize, actionSpace } = task;
+  const { agents, observationSize, stateSize, actionSpace, types, statePerAgent = false } = task;
   const actionSize = actionSpace.kind === "discrete" ? actionSpace.count : actionSpace.size;
   return {
     name: "test/Fake",
@@ -73,12 +81,15 @@ function specOf(task: FakeTask): EnvSpec {
       name: `agent_${index}`,
       observationSize,
       actionSize,
+      ...(types && { type: types[index]! }),
     })),
     observationSize,
     stateSize,
+    statePerAgent,
     actionSpace,
     episodeLimit: 1000,
     stepSeconds: 0.1,
+    episodeFigures: task.episodeFigures ?? [],
   };
 }
 
@@ -97,6 +108,7 @@ class FakeGroup implements EnvGroup {
   readonly finalState: Float32Array;
   readonly episodeReturn: Float32Array;
   readonly episodeLength: Float32Array;
+  readonly figures: Float32Array;
   readonly #task: FakeTask;
   readonly #moments: Moment[];
   /** A copy of `actions` while a step is under way: later writes must not reach it. */
@@ -110,7 +122,8 @@ class FakeGroup implements EnvGroup {
     this.envs = envs;
     this.observations = new Float32Array(agents * envs * observationSize);
     this.finalObservations = new Float32Array(this.observations.length);
-    this.state = new Float32Array(envs * stateSize);
+    this.state = new Float32Array((task.statePerAgent ? agents : 1) * envs * stateSize);
+    this.figures = new Float32Array(envs * (task.episodeFigures?.length ?? 0));
     this.finalState = new Float32Array(this.state.length);
     this.actionMask = new Float32Array(discrete ? agents * envs * actionSpace.count : 0);
     this.active = new Float32Array(agents * envs);
@@ -172,7 +185,14 @@ class FakeGroup implements EnvGroup {
       const start = (agent * this.envs + e) * width;
       return [...actions.subarray(start, start + width)];
     });
-    const { reward, memory = 0, terminated = false, truncated = false } = this.#task.step(moment, own);
+    const {
+      reward,
+      memory = 0,
+      terminated = false,
+      truncated = false,
+      figures,
+    } = this.#task.step(moment, own);
+    if (figures && (terminated || truncated)) this.figures.set(figures, e * figures.length);
     const began = moment.step === 0;
     this.rewards[e] = reward;
     this.episodeReturn[e] = reward + (began ? 0 : this.episodeReturn[e]!);
@@ -190,7 +210,8 @@ class FakeGroup implements EnvGroup {
   #show(e: number, observations: Float32Array, state: Float32Array): void {
     const task = this.#task;
     const moment = this.#moments[e]!;
-    state.set(task.state(moment), e * task.stateSize);
+    for (let agent = 0; agent < (task.statePerAgent ? task.agents : 1); agent++)
+      state.set(task.state(moment, agent), (agent * this.envs + e) * task.stateSize);
     for (let agent = 0; agent < task.agents; agent++) {
       const row = agent * this.envs + e;
       observations.set(task.observation(moment, agent), row * task.observationSize);

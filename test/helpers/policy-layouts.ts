@@ -22,7 +22,7 @@ import { encodeModel } from "../../src/onnx/encode.ts";
 import type { OnnxModel } from "../../src/onnx/model.ts";
 import { createRuntime } from "../../src/runtime/onnxruntime.ts";
 import type { Session } from "../../src/runtime/session.ts";
-import { actingGraph, mergingGraph } from "../../src/training/acting-graph.ts";
+import { actingGraph, formsNetworks, networksGraph } from "../../src/training/acting-graph.ts";
 
 type Tensors = Readonly<Record<string, HostTensor>>;
 
@@ -77,7 +77,7 @@ export function exportedLayouts(team: Team, options: GraphOptions): Record<strin
     ),
     stacked: teamLayout(stackedGraph(team, options), {}),
   };
-  if (team.sharing.kind !== "low-rank") return layouts;
+  if (!hasFactors(team)) return layouts;
   const adapters = team.agents.map((_, agent) => foldedAdapter(team, agent));
   const bank = stackTensors(adapters);
   const single = singleGraph(team, options);
@@ -97,22 +97,27 @@ export function exportedLayouts(team: Team, options: GraphOptions): Record<strin
   };
 }
 
-/** What rollouts run: adapters merged by the training graph, then the acting graph of the training operator set. */
+/** Whether the team has graphs whose adapters are inputs: one backbone for all is under them. */
+export function hasFactors({ sharing }: Team): boolean {
+  return sharing.kind === "low-rank" && sharing.clusterOf === undefined;
+}
+
+/** What rollouts run: every agent's network formed by the training graph, then the acting graph. */
 export function actingLayout(team: Team, envs: number, sampled: boolean): PolicyLayout {
   const { parameters, sharing } = team;
   const agents = team.agents.length;
   let flat = floatTensor(parameters.backbone.dims, team.backbone);
-  if (sharing.kind === "low-rank") {
-    const adapters = floatTensor(parameters.adapters!.dims, team.adapters!);
-    const merged = runOnce(mergingGraph(parameters, sharing.lora), { frozen: flat, adapters })["merged"]!;
-    flat = merged as FloatTensor;
+  if (formsNetworks(sharing)) {
+    const adapters = team.adapters && floatTensor(parameters.adapters!.dims, team.adapters);
+    const feeds = { backbone: flat, ...(adapters && { adapters }) };
+    flat = runOnce(networksGraph(parameters, sharing, agents), feeds)["networks"] as FloatTensor;
   }
   const session = createRuntime().createSession(
     encodeModel(
       actingGraph({
         actor: team.actor,
         backbone: parameters.backbone,
-        perAgent: flat.dims[0] === agents && sharing.kind !== "shared",
+        perAgent: sharing.kind !== "shared",
         envs,
         sampled,
       }),

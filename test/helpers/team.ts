@@ -3,9 +3,23 @@ import type { HeadConfig } from "../../models/distributions.ts";
 import { initialise } from "../../models/initialise.ts";
 import type { Activation } from "../../models/layers.ts";
 import type { ActorConfig } from "../../models/networks.ts";
-import { actorParameters, type Sharing } from "../../models/policy.ts";
+import { actorParameters, type RowOfAgent, type Sharing } from "../../models/policy.ts";
 import type { Team } from "../../models/team.ts";
 import { Random } from "../../src/base/random.ts";
+
+/** Every way of sharing, with low-rank adapters in each form that they have. */
+export const SHARINGS = [
+  "shared",
+  "individual",
+  "clustered",
+  "multi-task",
+  "low-rank",
+  "low-rank on clusters",
+  "low-rank by type",
+  "low-rank on clusters by type",
+  "low-rank with ranks by layer",
+] as const;
+export type SharingName = (typeof SHARINGS)[number];
 
 export interface RandomTeamOptions {
   readonly seed?: number;
@@ -17,7 +31,7 @@ export interface RandomTeamOptions {
   /** Bounds of continuous actions (default −1 and 1). */
   readonly low?: number;
   readonly high?: number;
-  readonly sharing?: Sharing["kind"];
+  readonly sharing?: SharingName;
   readonly rank?: number;
   readonly alpha?: number;
   /** Layers without an adapter; the log-std counts only where the head has one. */
@@ -39,7 +53,7 @@ export function randomTeam(options: RandomTeamOptions = {}): Team {
   const observationSizes = options.observationSizes ?? [5, 5, 5];
   const actionSizes = options.actionSizes ?? observationSizes.map(() => 2);
   const actor = actorConfig(options, observationSizes, Math.max(...actionSizes));
-  const sharing = sharingOf(options);
+  const sharing = sharingOf(options, observationSizes.length);
   const parameters = actorParameters(actor, sharing);
   return {
     environment: { name: "test/Random", stepSeconds: 0.05 },
@@ -93,16 +107,26 @@ function actorConfig(
   };
 }
 
-function sharingOf({
-  sharing = "low-rank",
-  rank = 2,
-  alpha = 3,
-  exclude = [],
-  head,
-}: RandomTeamOptions): Sharing {
-  if (sharing !== "low-rank") return { kind: sharing };
+function sharingOf(
+  { sharing = "low-rank", rank = 2, alpha = 3, exclude = [], head }: RandomTeamOptions,
+  agents: number,
+): Sharing {
+  const clusterOf = turns(agents, 0);
+  if (sharing === "clustered") return { kind: sharing, clusterOf };
+  if (sharing === "shared" || sharing === "individual" || sharing === "multi-task") return { kind: sharing };
   const known = exclude.filter((layer) => head !== "categorical" || layer !== "head.log_std");
-  return { kind: sharing, lora: { rank, alpha, zero: "loraB", exclude: known } };
+  const ranks = sharing.endsWith("ranks by layer") ? { "mlp.0": 1, head: 4 } : {};
+  return {
+    kind: "low-rank",
+    lora: { rank, alpha, zero: "loraB", exclude: known, ranks },
+    ...(sharing.includes("clusters") && { clusterOf }),
+    ...(sharing.endsWith("type") && { adapterOf: turns(agents, 1) }),
+  };
+}
+
+/** Two rows: 0 1 0 1 … from the first agent on, or the first agent alone in its row and the others in the next. */
+function turns(agents: number, alone: 0 | 1): RowOfAgent {
+  return Array.from({ length: agents }, (_, agent) => (alone === 1 ? Math.min(agent, 1) : agent % 2));
 }
 
 function moved(flat: Float32Array, random: Random): Float32Array {

@@ -2,9 +2,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { gradients } from "../../src/autodiff/gradients.ts";
+import { Random } from "../../src/base/random.ts";
 import { floatTensor, type HostTensor } from "../../src/base/tensor.ts";
 import type { Value } from "../../src/graph/value.ts";
-import { clippedSurrogate, clippedValueLoss, type LossMean } from "../../src/training/losses.ts";
+import { activeMean, clippedSurrogate, clippedValueLoss } from "../../src/training/losses.ts";
 import {
   createValueNorm,
   denormaliseValues,
@@ -51,7 +52,7 @@ const KINDS = [
 /** The surrogate of `agents` that all have the fixture's rows; those in `absent` are never active. */
 function runSurrogate(
   kind: "product" | "per-dimension",
-  mean: LossMean,
+  mean: "team" | "agents",
   { agents, absent = [] }: { agents: number; absent?: readonly number[] },
 ): Record<string, number[]> {
   const [rows, actions] = ppo.logProb.dims as [number, number];
@@ -76,7 +77,8 @@ function runSurrogate(
       active: x["active"]!,
       clipRange: x["clipRange"]!,
     };
-    const surrogate = clippedSurrogate(g, inputs, kind, mean);
+    const each = Array.from({ length: agents }, (_, agent) => agent);
+    const surrogate = clippedSurrogate(g, inputs, kind, mean === "agents" ? each : undefined);
     const [gradient] = gradients(g, surrogate.loss, [x["logProb"]!]);
     return { ...surrogate, gradient: gradient! };
   });
@@ -117,6 +119,30 @@ for (const [kind, expected] of KINDS) {
     assert.ok(nobody["gradient"]!.every((value) => value === 0));
   });
 }
+
+test("agents of a group share one mean, weighed by their active rows, and the means of groups are added", () => {
+  const [rows] = ppo.logProb.dims as [number, number];
+  const random = new Random(3);
+  const column = (count: number, draw: () => number) =>
+    floatTensor(
+      [3, rows, 1],
+      Array.from({ length: count }, () => draw()),
+    );
+  const values = column(3 * rows, () => random.normal());
+  const active = column(3 * rows, () => (random.uniform() < 0.6 ? 1 : 0));
+  const { grouped } = runGraph({ values, active }, (g, x) => ({
+    grouped: activeMean(g, x["values"]!, x["active"]!, [0, 1, 0]),
+  }));
+  const sums = (agents: readonly number[]): [number, number] => {
+    const at = agents.flatMap((agent) => Array.from({ length: rows }, (_, row) => agent * rows + row));
+    return [
+      at.reduce((sum, k) => sum + values.data[k]! * active.data[k]!, 0),
+      at.reduce((sum, k) => sum + active.data[k]!, 0),
+    ];
+  };
+  const expected = [[0, 2], [1]].map((agents) => sums(agents)).map(([sum, count]) => sum / count);
+  assertClose(grouped!, [expected[0]! + expected[1]!], FLOAT);
+});
 
 interface ValueStep {
   readonly value: FixtureTensor;

@@ -4,19 +4,14 @@
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { flatAdapters } from "../../models/adapters.ts";
-import {
-  individualBinding,
-  lowRankBinding,
-  sharedBinding,
-  type WeightBinding,
-} from "../../models/bindings.ts";
+import { individualBinding, sharedBinding } from "../../models/bindings.ts";
 import { entropy, type HeadConfig, logProb } from "../../models/distributions.ts";
 import { initialise } from "../../models/initialise.ts";
 import { actor, type CriticConfig, critic } from "../../models/networks.ts";
-import { criticParameters, encodeTeam, type Sharing } from "../../models/policy.ts";
+import { criticParameters, encodeTeam } from "../../models/policy.ts";
 import type { Team } from "../../models/team.ts";
 import { Random } from "../../src/base/random.ts";
+import { mean } from "../../src/base/statistics.ts";
 import { floatTensor, type HostTensor } from "../../src/base/tensor.ts";
 import type { GraphBuilder } from "../../src/graph/builder.ts";
 import type { Value } from "../../src/graph/value.ts";
@@ -24,11 +19,20 @@ import type { OnnxModel } from "../../src/onnx/model.ts";
 import { adamScalars } from "../../src/optim/adam.ts";
 import { ACTOR_METRICS, actorStep } from "../../src/training/actor-step.ts";
 import { criticStep } from "../../src/training/critic-step.ts";
-import { activeMean, clippedSurrogate, clippedValueLoss, type RatioKind } from "../../src/training/losses.ts";
+import {
+  activeMean,
+  clippedSurrogate,
+  clippedValueLoss,
+  type OthersPlace,
+  type RatioKind,
+} from "../../src/training/losses.ts";
+import { VALUE_NORM_BETA } from "../../src/training/value-norm.ts";
 import { normaliseGraph, updateValueNormGraph } from "../../src/training/value-norm-graph.ts";
+import { actorBatch, filled } from "../helpers/actor-batch.ts";
 import { assertClose, type Tolerance } from "../helpers/close.ts";
+import { otherBinding } from "../helpers/other-bindings.ts";
 import { buildGraph, runModel } from "../helpers/run-graph.ts";
-import { randomTeam } from "../helpers/team.ts";
+import { randomTeam, SHARINGS, type SharingName } from "../helpers/team.ts";
 import { runTfjs, tfjsGradients } from "../helpers/tfjs-executor.ts";
 
 /** Sums of many float32 terms, in other orders. */
@@ -44,11 +48,13 @@ const LOOSE = 1e6;
 const TIGHT = 1e-2;
 
 interface Case {
-  readonly sharing: Sharing["kind"];
+  readonly sharing: SharingName;
   readonly recurrent: boolean;
   readonly head: HeadConfig["kind"];
   readonly ratio: RatioKind;
   readonly advantagePerAgent: boolean;
+  /** Where the ratio of agents that were updated before stands. */
+  readonly others?: OthersPlace;
 }
 
 const CASES: Case[] = (["shared", "individual", "low-rank"] as const).flatMap((sharing, index) =>
@@ -73,9 +79,26 @@ CASES.push(
   },
 );
 
+for (const [index, sharing] of SHARINGS.slice(2).entries()) {
+  const head = index % 2 === 0 ? "squashed-gaussian" : "categorical";
+  CASES.push({ sharing, recurrent: index % 3 === 0, head, ratio: "product", advantagePerAgent: true });
+}
+for (const others of ["inside", "outside"] as const) {
+  for (const ratio of ["product", "per-dimension"] as const)
+    CASES.push({
+      sharing: "shared",
+      recurrent: false,
+      head: "gaussian",
+      ratio,
+      advantagePerAgent: true,
+      others,
+    });
+}
+
 for (const [index, example] of CASES.entries()) {
-  const { sharing, recurrent, head, ratio } = example;
-  test(`actor step: ${sharing}, ${recurrent ? "recurrent" : "feed-forward"}, ${head}, ${ratio}`, () => {
+  const { sharing, recurrent, head, ratio, others } = example;
+  const what = [sharing, recurrent ? "recurrent" : "feed-forward", head, ratio, others && `others ${others}`];
+  test(`actor step: ${what.filter(Boolean).join(", ")}`, () => {
     const team = randomTeam({
       seed: 100 + index,
       observationSizes: [3, 4, 3],
@@ -92,10 +115,11 @@ for (const [index, example] of CASES.entries()) {
 
 function checkActor(team: Team, example: Case): void {
   const chunkLength = example.recurrent ? CHUNK_LENGTH : 1;
-  const data = actorBatch(team, chunkLength, example.advantagePerAgent);
+  const data = actorBatch(team, { ...example, chunks: CHUNKS, chunkLength });
   const forward = buildGraph(data, (g, x) => actorForward(g, x, team, { ...example, chunkLength }));
   const expected = runTfjs(forward, data);
-  const oracle = numbers(tfjsGradients(forward, "loss", ["parameters"], data)["parameters"]!);
+  const gradient = numbers(tfjsGradients(forward, "loss", ["parameters"], data)["parameters"]!);
+  const oracle = example.sharing === "multi-task" ? withHeadsCounted(team, gradient) : gradient;
 
   const step = (maxGradientNorm: number): OnnxModel =>
     actorStep({
@@ -108,6 +132,7 @@ function checkActor(team: Team, example: Case): void {
       ratio: example.ratio,
       entropyCoefficient: ENTROPY_COEFFICIENT,
       maxGradientNorm,
+      ...(example.others && { others: example.others }),
     });
   const results = checkStep(step, data, oracle);
   const metrics = numbers(results["metrics"]!);
@@ -115,88 +140,103 @@ function checkActor(team: Team, example: Case): void {
     assertClose([metrics[at]!], numbers(expected[name]!), SCALAR, name);
 }
 
-/** The loss from its parts, the low-rank weights factored instead of merged; and the metrics. */
+/** A head's gradient counts once for each agent: three times. */
+function withHeadsCounted({ parameters: { backbone } }: Team, gradient: readonly number[]): number[] {
+  const from = backbone.offset("head.weight");
+  assert.ok(
+    backbone.specs.every(({ name }) => name.startsWith("head") === backbone.offset(name) >= from),
+    "heads are last",
+  );
+  return gradient.map((value, at) => (at < from ? value : 3 * value));
+}
+
+/** The loss from its parts, the weights bound in another way; and the metrics. */
 function actorForward(
   g: GraphBuilder,
   x: Readonly<Record<string, Value>>,
   team: Team,
-  { ratio, chunkLength, recurrent }: Case & { chunkLength: number },
+  example: Case & { chunkLength: number },
 ): Record<string, Value> {
+  const { ratio, chunkLength, recurrent } = example;
   const state = recurrent ? { hidden: x["hidden"]!, mask: x["mask"]!, steps: chunkLength } : undefined;
   const encoded = encodeTeam(g, x["observations"]!, team.actor);
-  const binding = bindingOf(g, team, x["parameters"]!, x["frozen"]);
+  const binding = otherBinding(g, team, x["parameters"]!, x["frozen"]);
   const { output } = actor(g, binding, encoded, team.actor, state, x["action_mask"]);
-  const mean = team.sharing.kind === "shared" ? "team" : "agents";
-  const { loss, ...figures } = clippedSurrogate(
-    g,
-    {
-      logProb: logProb(g, output, x["drawn"]!),
-      oldLogProb: x["old_log_prob"]!,
-      advantage: x["advantage"]!,
-      active: x["active"]!,
-      clipRange: x["clip_range"]!,
-    },
-    ratio,
-    mean,
-  );
+  const groups = GROUPS[example.sharing];
+  const inputs = {
+    logProb: logProb(g, output, x["drawn"]!),
+    oldLogProb: x["old_log_prob"]!,
+    advantage: x["advantage"]!,
+    active: x["active"]!,
+    clipRange: x["clip_range"]!,
+  };
+  const { loss, ...figures } = example.others
+    ? surrogateWithOthers(g, inputs, x["others"]!, example)
+    : clippedSurrogate(g, inputs, ratio, groups);
   const entropies = g.expand(entropy(g, output), x["active"]!.shape);
-  const bonus = activeMean(g, entropies, x["active"]!, mean);
+  const bonus = activeMean(g, entropies, x["active"]!, groups);
   return {
     loss: g.sub(loss, g.mul(bonus, ENTROPY_COEFFICIENT)),
     policyLoss: g.add(loss, 0),
-    entropy: activeMean(g, entropies, x["active"]!, "team"),
+    entropy: activeMean(g, entropies, x["active"]!),
     ...figures,
   };
 }
 
-function bindingOf(g: GraphBuilder, team: Team, flat: Value, frozen: Value | undefined): WeightBinding {
-  const { parameters, sharing } = team;
-  if (sharing.kind !== "low-rank") {
-    const source = parameters.backbone.source(g, flat);
-    return sharing.kind === "shared" ? sharedBinding(source) : individualBinding(source);
-  }
-  const adapters = flatAdapters(g, parameters.adapters!, flat, sharing.lora);
-  return lowRankBinding(parameters.backbone.source(g, frozen!), adapters);
-}
+/** Agents whose losses are averaged together; the first and the last are of one cluster, the last two of one type. */
+const GROUPS: Readonly<Record<SharingName, readonly number[] | undefined>> = {
+  shared: undefined,
+  individual: [0, 1, 2],
+  clustered: [0, 1, 0],
+  "multi-task": undefined,
+  "low-rank": [0, 1, 2],
+  "low-rank on clusters": [0, 1, 2],
+  "low-rank by type": [0, 1, 1],
+  "low-rank on clusters by type": [0, 1, 1],
+  "low-rank with ranks by layer": [0, 1, 2],
+};
 
-/** Every input of an actor step but the optimizer's; ratios between about 0.5 and 2, some agents inactive. */
-function actorBatch(team: Team, chunkLength: number, advantagePerAgent: boolean): Record<string, HostTensor> {
-  const random = new Random(7);
-  const { agents: count, size } = team.actor.encoder;
-  const rows = CHUNKS * chunkLength;
-  const { head, body } = team.actor;
-  const normal = (dims: readonly number[], scale = 1): HostTensor =>
-    filled(dims, () => scale * random.normal());
-  const categorical = head.kind === "categorical";
-  const width = categorical ? 1 : head.size;
-  const masked = filled([count, rows, head.size], (at) =>
-    at % head.size === 0 || random.uniform() < 0.5 ? 1 : 0,
-  );
-  const trained = team.adapters ?? team.backbone;
-  const layout = team.parameters.adapters ?? team.parameters.backbone;
+/** M·min(ratio·A, clip(ratio)·A) or min(M·ratio·A, clip(M·ratio)·A), of one mean over all agents, as it is written. */
+function surrogateWithOthers(
+  g: GraphBuilder,
+  { logProb: now, oldLogProb, advantage, active, clipRange }: Parameters<typeof clippedSurrogate>[1],
+  others: Value,
+  { ratio: kind, others: place }: Pick<Case, "ratio" | "others">,
+): ReturnType<typeof clippedSurrogate> {
+  const difference = g.sub(now, oldLogProb);
+  const own = g.exp(kind === "product" ? g.reduceSum(difference, [2], true) : difference);
+  const ratio = place === "inside" ? g.mul(own, others) : own;
+  const clipped = g.min(g.max(ratio, g.sub(1, clipRange)), g.add(1, clipRange));
+  const terms = g.reduceSum(g.min(g.mul(ratio, advantage), g.mul(clipped, advantage)), [2], true);
+  const weighted = g.mul(place === "outside" ? g.mul(terms, others) : terms, active);
+  const moved = g.cast(g.greater(g.abs(g.sub(ratio, 1)), clipRange), "float32");
   return {
-    parameters: floatTensor(layout.dims, trained),
-    ...(team.adapters && { frozen: floatTensor(team.parameters.backbone.dims, team.backbone) }),
-    observations: normal([count, rows, size]),
-    // The first choice is always available.
-    drawn: categorical ? filled([count, rows, 1], () => 0) : normal([count, rows, width], 0.5),
-    old_log_prob: filled([count, rows, width], () => random.uniformIn(-1.5, 0)),
-    advantage: normal([advantagePerAgent ? count : 1, rows, 1]),
-    active: filled([count, rows, 1], (at) => (at === 0 || random.uniform() < 0.7 ? 1 : 0)),
-    clip_range: floatTensor([], [0.2]),
-    ...(categorical && { action_mask: masked }),
-    ...(body.recurrent && {
-      hidden: normal([count, CHUNKS, body.hidden.at(-1)!], 0.5),
-      mask: filled([1, rows, 1], (at) => (at % 5 === 4 ? 0 : 1)),
-    }),
+    loss: g.neg(g.div(g.reduceSum(weighted), g.reduceSum(active))),
+    ratio: g.reduceMean(own),
+    clipFraction: g.reduceMean(moved),
+    approxKl: g.reduceMean(g.sub(g.sub(own, 1), g.log(own))),
   };
 }
 
+/** Value heads, whether each has a critic of its own, and whether each agent has a state of its own. */
+const CRITICS = [
+  { values: 1, separate: false, ownStates: false },
+  { values: 3, separate: false, ownStates: false },
+  { values: 3, separate: false, ownStates: true },
+  { values: 3, separate: true, ownStates: false },
+  { values: 3, separate: true, ownStates: true },
+] as const;
+
 for (const recurrent of [false, true]) {
-  for (const values of [1, 3]) {
-    test(`critic step: ${recurrent ? "recurrent" : "feed-forward"}, ${values} value heads`, () => {
+  for (const { values, separate, ownStates } of CRITICS) {
+    const critics = separate ? "critics apart" : "one critic";
+    const states = ownStates ? "states apart" : "one state";
+    const what = `${recurrent ? "recurrent" : "feed-forward"}, ${values} value heads, ${critics}, ${states}`;
+    test(`critic step: ${what}`, () => {
       const config: CriticConfig = {
         encoder: { agents: values, size: 4, agentId: values > 1, standardise: true },
+        ownStates,
+        separate,
         body: {
           featureNorm: true,
           hidden: [6, 5],
@@ -208,8 +248,6 @@ for (const recurrent of [false, true]) {
     });
   }
 }
-
-const STATISTICS = ["running_mean", "running_mean_square", "debias"] as const;
 
 function checkCritic(config: CriticConfig, values: number): void {
   const random = new Random(3);
@@ -224,13 +262,13 @@ function checkCritic(config: CriticConfig, values: number): void {
       layout.dims,
       start.map((value) => value + 0.2 * random.normal()),
     ),
-    state: normal([1, rows, 4]),
+    state: normal([config.ownStates ? values : 1, rows, 4]),
     old_values: normal([values, rows, 1]),
     returns: normal([values, rows, 1], 30, 5),
     clip_range: floatTensor([], [0.2]),
-    running_mean: floatTensor([1], [2e-5]),
-    running_mean_square: floatTensor([1], [9e-4]),
-    debias: floatTensor([1], [1e-5]),
+    running_mean: filled([layout.owners], (owner) => 2e-5 * (1 + owner / 10)),
+    running_mean_square: filled([layout.owners], (owner) => 9e-4 * (1 + owner / 10)),
+    debias: filled([layout.owners], (owner) => 1e-5 * (1 + owner / 10)),
     ...(config.body.recurrent && {
       hidden: normal([values, CHUNKS, config.body.hidden.at(-1)!], 0.5),
       mask: filled([1, rows, 1], (at) => (at % 5 === 4 ? 0 : 1)),
@@ -238,7 +276,8 @@ function checkCritic(config: CriticConfig, values: number): void {
   };
   const huberDelta = 0.8;
   const forward = buildGraph(data, (g, x) => {
-    const binding = sharedBinding(layout.source(g, x["parameters"]!));
+    const source = layout.source(g, x["parameters"]!);
+    const binding = config.separate ? individualBinding(source) : sharedBinding(source);
     const state = config.body.recurrent
       ? { hidden: x["hidden"]!, mask: x["mask"]!, steps: chunkLength }
       : undefined;
@@ -251,7 +290,8 @@ function checkCritic(config: CriticConfig, values: number): void {
     const norm = updateValueNormGraph(g, before, x["returns"]!);
     const target = normaliseGraph(g, norm, x["returns"]!);
     const inputs = { value, oldValue: x["old_values"]!, target, clipRange: x["clip_range"]! };
-    return { loss: clippedValueLoss(g, inputs, huberDelta) };
+    // A critic's loss does not depend on how many others there are.
+    return { loss: g.mul(clippedValueLoss(g, inputs, huberDelta), layout.owners) };
   });
   const oracle = numbers(tfjsGradients(forward, "loss", ["parameters"], data)["parameters"]!);
   const step = (maxGradientNorm: number): OnnxModel =>
@@ -260,16 +300,33 @@ function checkCritic(config: CriticConfig, values: number): void {
       layout,
       chunks: CHUNKS,
       chunkLength,
-      valueNorms: 1,
       huberDelta,
       maxGradientNorm,
     });
   const results = checkStep(step, data, oracle);
   assertClose(numbers(results["metrics"]!), numbers(runTfjs(forward, data)["loss"]!), SCALAR, "loss");
-  for (const name of STATISTICS) {
-    const [before] = numbers(data[name]!);
-    const [after] = numbers(results[`${name}_out`]!);
-    assert.ok(after! > before!, `${name} moves towards the returns`);
+  checkStatistics(data, results);
+}
+
+/** Each critic's normaliser takes in its own returns; the only one takes in all. */
+function checkStatistics(
+  data: Readonly<Record<string, HostTensor>>,
+  results: Readonly<Record<string, HostTensor>>,
+): void {
+  const owners = data["debias"]!.data.length;
+  const returns = numbers(data["returns"]!);
+  const size = returns.length / owners;
+  const own = (owner: number): number[] => returns.slice(owner * size, (owner + 1) * size);
+  const taken: Readonly<Record<string, (owner: number) => number>> = {
+    running_mean: (owner) => mean(own(owner)),
+    running_mean_square: (owner) => mean(own(owner).map((x) => x * x)),
+    debias: () => 1,
+  };
+  for (const [name, of] of Object.entries(taken)) {
+    const expected = numbers(data[name]!).map(
+      (before, owner) => VALUE_NORM_BETA * before + (1 - VALUE_NORM_BETA) * of(owner),
+    );
+    assertClose(numbers(results[`${name}_out`]!), expected, { atol: 1e-9, rtol: 1e-5 }, name);
   }
 }
 
@@ -331,14 +388,6 @@ function checkStep(
   );
   assertClose(numbers(tight["gradient_norm"]!), norms, { rtol: 1e-4 }, "norm before clipping");
   return loose;
-}
-
-function filled(dims: readonly number[], value: (at: number) => number): HostTensor {
-  const count = dims.reduce((product, size) => product * size, 1);
-  return floatTensor(
-    dims,
-    Array.from({ length: count }, (_, at) => value(at)),
-  );
 }
 
 function numbers({ data }: HostTensor): number[] {

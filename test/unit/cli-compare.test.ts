@@ -23,7 +23,7 @@ import { createRuntime } from "../../src/runtime/onnxruntime.ts";
 import type { Runtime, Session } from "../../src/runtime/session.ts";
 import { assertClose } from "../helpers/close.ts";
 import { compareRow as row } from "../helpers/compare-rows.ts";
-import { randomTeam } from "../helpers/team.ts";
+import { randomTeam, SHARINGS } from "../helpers/team.ts";
 import { temporaryFolder } from "../helpers/temporary-folder.ts";
 
 const runtime = createRuntime();
@@ -38,7 +38,7 @@ function actions(team: Team): FloatTensor {
   return action as FloatTensor;
 }
 
-for (const sharing of ["low-rank", "individual", "shared"] as const) {
+for (const sharing of SHARINGS) {
   test(`a resized team of ${sharing} weights keeps the actions of the agents that it had`, () => {
     const team = randomTeam({ sharing, featureNorm: false });
     const before = actions(team).data;

@@ -22,6 +22,8 @@ test("the spec of HalfCheetah-2x3 is that of the LoRASA experiments", () => {
     actionSpace: { kind: "continuous", size: 3, low: -1, high: 1 },
     episodeLimit: 1000,
     stepSeconds: 0.05,
+    statePerAgent: false,
+    episodeFigures: [],
   });
 });
 
@@ -70,8 +72,8 @@ test("an unknown task is answered with near names", async () => {
     refusal("LORASA_UNKNOWN_TASK", /did you mean.*HalfCheetah-2x3/),
   );
   for (const name of [
-    "smac/3m",
-    "mujoco/HalfCheetah-3x2",
+    "chess/3m",
+    "mujoco/HalfCheetah-1x6",
     "mujoco/HalfCheetahs",
     "mujoco/HalfCheetah-",
     "constructor/x",
@@ -94,10 +96,11 @@ test("options that are unknown, out of range or contradictory are refused", () =
     [TASK, { hops: true }, /whole number/],
     [TASK, { hops: "" }, /whole number/],
     [TASK, { observe: "all" }, /khop or full/],
+    [TASK, { categories: "position" }, /new or old/],
     [TASK, { episodeLimit: 0 }, /from 1/],
     [`${TASK}?hops=2`, { hops: 1 }, /give it once/],
     [TASK, { factorization: "6x1" }, /give it once/],
-    ["mujoco/HalfCheetah", {}, /a factorization: 2x3, 6x1/],
+    ["mujoco/HalfCheetah", {}, /a factorization: 2x3, 3x2, 6x1/],
     ["mujoco/HalfCheetah", { factorization: "bthigh,bshin" }, /no bfoot, fthigh, fshin, ffoot/],
     ["mujoco/HalfCheetah", { factorization: `${CUSTOM},bthigh` }, /bthigh twice/],
     ["mujoco/HalfCheetah", { factorization: `${CUSTOM}|` }, /received ""/],

@@ -14,7 +14,8 @@ import { decodeModel } from "../../src/onnx/decode.ts";
 import { encodeModel } from "../../src/onnx/encode.ts";
 import { createRuntime } from "../../src/runtime/onnxruntime.ts";
 import { assertFails } from "../helpers/fails.ts";
-import { randomTeam } from "../helpers/team.ts";
+import { hasFactors } from "../helpers/policy-layouts.ts";
+import { randomTeam, SHARINGS } from "../helpers/team.ts";
 import { temporaryFolder } from "../helpers/temporary-folder.ts";
 
 const MODES: readonly ExportMode[] = ["merged", "stacked", "factored"];
@@ -202,6 +203,26 @@ test("verification finds a missing output and a choice that is not the best", (c
   });
   fails({ ...graph, nodes }, /output action of/);
 });
+
+for (const sharing of SHARINGS) {
+  test(`every mode that there is verifies, and the others are refused before anything is written: ${sharing}`, (context) => {
+    const team = randomTeam({ sharing, recurrent: true, head: "categorical", actionSizes: [3, 2, 3] });
+    for (const mode of MODES) {
+      const repository = temporaryFolder(context);
+      if (mode === "factored" && !hasFactors(team)) {
+        assertFails(
+          () => exportTeam(team, { mode, repository }),
+          "LORASA_CONFIG",
+          /--mode merged or stacked/,
+        );
+        assert.deepEqual(readdirSync(repository), []);
+        continue;
+      }
+      const { maxAbsDiff } = exportTeam(team, { mode, repository });
+      assert.ok(maxAbsDiff < 1e-5, `${mode}: ${maxAbsDiff}`);
+    }
+  });
+}
 
 test("names and folders that cannot be are refused before anything is written", (context) => {
   const repository = temporaryFolder(context);

@@ -18,10 +18,11 @@ import { checkModel } from "../../src/onnx/check.ts";
 import { encodeModel } from "../../src/onnx/encode.ts";
 import type { OnnxModel, OnnxValueInfo } from "../../src/onnx/model.ts";
 import { createRuntime } from "../../src/runtime/onnxruntime.ts";
-import { mergingGraph } from "../../src/training/acting-graph.ts";
+import { formsNetworks, networksGraph } from "../../src/training/acting-graph.ts";
 import { assertClose } from "../helpers/close.ts";
 import { assertFails } from "../helpers/fails.ts";
-import { type RandomTeamOptions, randomTeam } from "../helpers/team.ts";
+import { hasFactors } from "../helpers/policy-layouts.ts";
+import { type RandomTeamOptions, randomTeam, SHARINGS } from "../helpers/team.ts";
 
 type Tensors = Record<string, HostTensor>;
 
@@ -60,17 +61,28 @@ test("merging adds alpha/rank·A·B to a weight and alpha/rank·B to a log-std, 
   assert.equal(weights.layout.view(weights.flat, "head.log_std", 1).data[0], 1 + 1.5 * -4);
 });
 
-test("weights merged on the host are those of the training graph", () => {
-  for (const options of [{ rank: 1 }, { rank: 8, recurrent: true }, { exclude: ["mlp.0", "head.log_std"] }]) {
-    const team = randomTeam(options);
-    if (team.sharing.kind !== "low-rank") throw new Error("low-rank by default");
-    const { merged } = run(mergingGraph(team.parameters, team.sharing.lora), {
-      frozen: floatTensor(team.parameters.backbone.dims, team.backbone),
-      adapters: floatTensor(team.parameters.adapters!.dims, team.adapters!),
-    });
-    assertClose(mergedWeights(team).flat, merged!.data as Float32Array, { atol: 1e-6, rtol: 0 });
-  }
-});
+for (const sharing of SHARINGS) {
+  test(`weights formed on the host are those of the training graph: ${sharing}`, () => {
+    for (const options of [{ rank: 1 }, { rank: 8, recurrent: true }, { exclude: ["mlp.1", "head.log_std"] }]) {
+      const team = randomTeam({ ...options, sharing });
+      const { parameters, adapters } = team;
+      const backbone = floatTensor(parameters.backbone.dims, team.backbone);
+      const { flat, layout } = mergedWeights(team);
+      if (!formsNetworks(team.sharing)) {
+        assert.deepEqual(flat, team.backbone);
+        continue;
+      }
+      const { networks } = run(networksGraph(parameters, team.sharing, team.agents.length), {
+        backbone,
+        ...(adapters && { adapters: floatTensor(parameters.adapters!.dims, adapters) }),
+      });
+      assert.deepEqual(networks!.dims, layout.dims);
+      // Products are summed in float64 on the host; what has no adapter is copied bit for bit.
+      const tolerance = { atol: adapters ? 1e-6 : 0, rtol: 0 };
+      assertClose(flat, networks!.data as Float32Array, tolerance);
+    }
+  });
+}
 
 test("graphs have the names, types and sizes of the repository's contract", () => {
   const sizes = {
@@ -156,13 +168,12 @@ test("other operator sets are refused", () => {
   }
 });
 
-test("a team without adapters has no factored graphs, and the error says what to do", () => {
-  for (const sharing of ["shared", "individual"] as const) {
-    for (const build of [teamGraph, rowsGraph, singleGraph]) {
+for (const sharing of SHARINGS.filter((name) => !hasFactors(randomTeam({ sharing: name })))) {
+  test(`a team of ${sharing} weights has no factored graphs, and the error says what to do`, () => {
+    for (const build of [teamGraph, rowsGraph, singleGraph])
       assertFails(() => build(randomTeam({ sharing })), "LORASA_CONFIG", /--mode merged or stacked/);
-    }
-  }
-});
+  });
+}
 
 test("a merged graph of an agent holds its own head and nothing of the others", () => {
   const team = randomTeam({

@@ -23,13 +23,14 @@ function coin({ env, episode, step, seed }: Moment): number {
 }
 
 /**
- * Both agents see the same coin; agent 0 is to answer with it and agent 1 with its opposite, for at most 1 a step.
- * Who answers alike gets 0.64 a step at best (continuous, 0.6 asked for) or 0.5 (choices).
+ * All agents see the same coin; even ones are to answer with it and odd ones with its opposite, for at most 1 a step.
+ * Two that answer alike get 0.64 a step at best (continuous, 0.6 asked for) or 0.5 (choices).
  */
-function opposites(discrete: boolean): FakeTask {
-  const wanted = (moment: Moment, agent: number): number => (agent === 0 ? 1 : -1) * coin(moment);
+function opposites(discrete: boolean, agents = 2): FakeTask {
+  const wanted = (moment: Moment, agent: number): number => (agent % 2 === 0 ? 1 : -1) * coin(moment);
   return {
-    agents: 2,
+    agents,
+    types: Array.from({ length: agents }, (_, agent) => (agent % 2 === 0 ? "same" : "opposite")),
     observationSize: 2,
     stateSize: 2,
     actionSpace: discrete
@@ -98,7 +99,8 @@ interface Learnt {
 async function learn(task: FakeTask, change: Partial<TrainConfig>): Promise<Learnt> {
   const config = configOf(change);
   const vectorEnv = fakeVectorEnv(task, { envs: config.envs });
-  const trainer = new Trainer({ config, runtime, vectorEnv, criticThread: false });
+  const clusterOf = Array.from({ length: task.agents }, (_, agent) => agent % 2);
+  const trainer = new Trainer({ config, runtime, vectorEnv, clusterOf, criticThread: false });
   const before = play(trainer, task);
   let explained = 0;
   const trainTo = async (step: number): Promise<number> => {
@@ -149,6 +151,40 @@ for (const discrete of [false, true]) {
     // The best that answering alike is worth, and no more.
     assert.ok(shared <= (discrete ? 2.5 : 3.2) + 1e-6, `alike, they earn ${shared}`);
     assert.ok(after > 4.75, `with adapters they earn ${after}`);
+  });
+}
+
+const IN_TURN: Readonly<Record<string, Partial<TrainConfig>>> = {
+  "a2po, shared, a value an agent": { algo: "a2po", sharing: "ps", critic: "agent" },
+  "a2po, apart, epoch loop": { algo: "a2po", sharing: "nps", agentId: false, updateLoop: "epoch" },
+  "a2po, apart, critics apart": { algo: "a2po", sharing: "nps", agentId: false, critic: "agent" },
+  "happo, shared": { algo: "happo", sharing: "ps" },
+  "happo, apart": { algo: "happo", sharing: "nps", agentId: false },
+};
+
+for (const [name, change] of Object.entries(IN_TURN)) {
+  test(`agents updated one after another learn opposite choices: ${name}`, async () => {
+    const { before, after } = await learn(opposites(true, 3), change);
+    assert.ok(before < 4.5, `starts at ${before}`);
+    assert.ok(after > 4.9, `ends at ${after}`);
+  });
+}
+
+/** Sharing in which agents without an id can still differ; the even ones are of one cluster and type. */
+const DIFFERENT: Readonly<Record<string, Partial<TrainConfig>>> = {
+  "networks of clusters": { sharing: "seps" },
+  "networks of clusters, a2po": { sharing: "seps", algo: "a2po" },
+  "a head each": { sharing: "mtl" },
+  "a head each, a2po": { sharing: "mtl", algo: "a2po" },
+  "adapters by type": { sharing: "lorasa", adapterKey: "type", switchAt: 0.3 },
+  "adapters by type, a2po": { sharing: "lorasa", adapterKey: "type", switchAt: 0.3, algo: "a2po" },
+};
+
+for (const [name, change] of Object.entries(DIFFERENT)) {
+  test(`three agents without an id learn two answers: ${name}`, async () => {
+    const { before, after } = await learn(opposites(true, 3), { agentId: false, ...change });
+    assert.ok(before < 4.5, `starts at ${before}`);
+    assert.ok(after > 4.9, `ends at ${after}`);
   });
 }
 

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { initialise } from "../../models/initialise.ts";
 import type { ParameterLayout } from "../../models/parameters.ts";
-import { actorParameters, mergeAdapters } from "../../models/policy.ts";
+import { type ActorParameters, actorParameters, agentNetworks, type Sharing } from "../../models/policy.ts";
 import { Random } from "../../src/base/random.ts";
 import { floatTensor } from "../../src/base/tensor.ts";
 import type { ActionSpace, EnvSpec } from "../../src/envs/contract.ts";
@@ -23,9 +23,11 @@ function specOf(agents: number, observationSize: number, actionSpace: ActionSpac
     agents: Array.from({ length: agents }, (_, n) => ({ name: `agent_${n}`, observationSize, actionSize })),
     observationSize,
     stateSize: 1,
+    statePerAgent: false,
     actionSpace,
     episodeLimit: 1,
     stepSeconds: 1,
+    episodeFigures: [],
   };
 }
 
@@ -63,7 +65,55 @@ for (const [task, agents, encoded, space, backbone, adapter, capped] of RELEASED
     const separate = actorParameters(actorConfig(RELEASED, spec), { kind: "individual" });
     assert.deepEqual(separate.backbone.dims, [agents, backbone]);
   });
+
+  test(`${task}: a shared trunk with a head an agent, and a network a cluster`, () => {
+    const network = actorConfig(RELEASED, specOf(agents, encoded - agents, space));
+    const count = (sharing: Sharing): number => total(actorParameters(network, sharing));
+    const actions = space.kind === "discrete" ? space.count : space.size;
+    // 64 weights and a bias for each action, and a log-std where actions are continuous.
+    const head = actions * (space.kind === "discrete" ? 65 : 66);
+    assert.equal(count({ kind: "multi-task" }), backbone + (agents - 1) * head);
+    const clusterOf = Array.from({ length: agents }, (_, agent) => agent % 2);
+    assert.equal(count({ kind: "clustered", clusterOf }), 2 * backbone);
+    assert.equal(count({ kind: "clustered", clusterOf: clusterOf.map(() => 0) }), backbone);
+    const logStd = space.kind === "continuous" ? actions : 0;
+    const own = adapter + logStd + capped;
+    const lora = loraConfig(RELEASED);
+    assert.equal(count({ kind: "low-rank", lora }), backbone + agents * own);
+    assert.equal(count({ kind: "low-rank", lora, clusterOf }), 2 * backbone + agents * own);
+    assert.equal(count({ kind: "low-rank", lora, adapterOf: clusterOf }), backbone + 2 * own);
+  });
 }
+
+function total({ backbone, adapters }: ActorParameters): number {
+  return backbone.owners * backbone.size + (adapters ? adapters.owners * adapters.size : 0);
+}
+
+test("a layer has the rank that is asked of it, capped by its smaller side, at the scale of all", () => {
+  const ranks = { "mlp.0": 2, "mlp.1": 16, head: 8, "gru.input": 1 };
+  const lora = { ...loraConfig(RELEASED), ranks };
+  const network = actorConfig(RELEASED, specOf(2, 7, continuous(3)));
+  const { layers, adapters } = actorParameters(network, { kind: "low-rank", lora });
+  assert.deepEqual(
+    layers.map(({ name, rank }) => [name, rank]),
+    [
+      ["mlp.0", 2],
+      ["mlp.1", 16],
+      ["mlp.2", 8],
+      ["gru.input", 1],
+      ["gru.hidden", 8],
+      ["post.0", 8],
+      ["head", 3],
+      ["head.log_std", 1],
+    ],
+  );
+  assert.deepEqual(adapters!.spec("mlp.1.lora_A").shape, [64, 16]);
+  assertFails(
+    () => actorParameters(network, { kind: "low-rank", lora: { ...lora, ranks: { "mlp.3": 2 } } }),
+    "LORASA_CONFIG",
+    /rank of their own: .*mlp\.3.*did you mean mlp\./,
+  );
+});
 
 /** HalfCheetah 2x3 with other settings of the adapters. */
 function cheetah(change: Partial<TrainConfig> = {}) {
@@ -153,8 +203,9 @@ for (const zero of ["loraA", "loraB"] as const) {
       }
     }
     const feeds = { frozen: floatTensor(backbone.dims, frozen), adapters: floatTensor(adapters!.dims, flat) };
+    const sharing = { kind: "low-rank", lora: loraConfig(config) } as const;
     const { merged } = runGraph(feeds, (g, x) => ({
-      merged: mergeAdapters(g, cheetah({ loraZero: zero }), loraConfig(config), x["frozen"]!, x["adapters"]!),
+      merged: agentNetworks(g, cheetah({ loraZero: zero }), sharing, 2, x["frozen"]!, x["adapters"]!),
     }));
     assert.deepEqual(Float32Array.from(merged!), Float32Array.of(...frozen, ...frozen));
   });

@@ -14,7 +14,7 @@ import {
 import { actor } from "../../models/networks.ts";
 import { agentId, encode, encodedSize, rowId, teamId } from "../../models/observation.ts";
 import { ParameterLayout } from "../../models/parameters.ts";
-import { encodeTeam, mergeAdapters } from "../../models/policy.ts";
+import { agentNetworks, encodeTeam } from "../../models/policy.ts";
 import type { Team } from "../../models/team.ts";
 import { Random } from "../../src/base/random.ts";
 import { floatTensor, type HostTensor } from "../../src/base/tensor.ts";
@@ -62,7 +62,7 @@ function outputs(
   const binding = () => {
     if (how === "shared" || sharing.kind !== "low-rank") return sharedBinding(backbone);
     if (how === "individual of merged") {
-      const merged = mergeAdapters(g, parameters, sharing.lora, x["frozen"]!, x["adapters"]!);
+      const merged = networksOf(g, team, x);
       // The backbone's layout with an owner for each agent, as rollouts read it.
       const layout = actorLayout(team);
       return individualBinding(layout.source(g, merged));
@@ -79,6 +79,11 @@ function outputs(
     [`${how}/std`]: g.add(output.std, 0),
     [`${how}/hidden`]: hidden!,
   };
+}
+
+function networksOf(g: GraphBuilder, team: Team, x: Readonly<Record<string, Value>>): Value {
+  const { agents } = team.actor.encoder;
+  return agentNetworks(g, team.parameters, team.sharing, agents, x["frozen"]!, x["adapters"]);
 }
 
 function actorLayout(team: Team): ParameterLayout {
@@ -143,9 +148,7 @@ test("merged weights are W0 + α/r·A·B, rank capped or not, and the log-std ge
   const team = randomTeam({ recurrent: true, seed: 3, rank: 4, alpha: 6, exclude: ["mlp.1"] });
   const { backbone, adapters, layers } = team.parameters;
   const { merged } = runGraph(feedsOf(team, 1), (g, x) => {
-    if (team.sharing.kind !== "low-rank") throw new TypeError("a low-rank team was asked for");
-    const all = mergeAdapters(g, team.parameters, team.sharing.lora, x["frozen"]!, x["adapters"]!);
-    return { merged: all };
+    return { merged: networksOf(g, team, x) };
   });
   const flat = Float32Array.from(merged!);
   for (const { name, shape } of backbone.specs) {

@@ -9,7 +9,8 @@ import { type FloatTensor, floatTensor } from "../../src/base/tensor.ts";
 import { encodeModel } from "../../src/onnx/encode.ts";
 import { createRuntime } from "../../src/runtime/onnxruntime.ts";
 import { type ActingConfig, actingGraph } from "../../src/training/acting-graph.ts";
-import { Collector, type Episode } from "../../src/training/collector.ts";
+import { Collector } from "../../src/training/collector.ts";
+import type { Episode } from "../../src/training/episodes.ts";
 import {
   chunkOffset,
   createRolloutBuffer,
@@ -47,7 +48,7 @@ test("rows of the same step of all chunks are neighbours", () => {
 });
 
 /** A task in which everything depends on everything, ends of both kinds included. */
-function busyTask(discrete: boolean): FakeTask {
+function busyTask({ discrete, ownStates }: Pick<Setup, "discrete" | "ownStates">): FakeTask {
   const wave = ({ env, episode, step, memory }: Moment, shift: number): number =>
     Math.sin(1.3 * env + 2.1 * episode + 0.7 * step + shift) + memory;
   return {
@@ -59,13 +60,17 @@ function busyTask(discrete: boolean): FakeTask {
       : { kind: "continuous", size: ACTION, low: -2, high: 1 },
     observation: (moment, agent) =>
       Array.from({ length: OBSERVATION }, (_, k) => wave(moment, agent + 10 * k)),
-    state: (moment) => Array.from({ length: STATE }, (_, k) => wave(moment, 100 + 10 * k)),
+    statePerAgent: ownStates,
+    state: (moment, agent) =>
+      Array.from({ length: STATE }, (_, k) => wave(moment, 100 + 10 * k + (ownStates ? agent : 0))),
+    episodeFigures: ["won", "left"],
     // One choice is always left.
     actionMask: ({ env, step }, agent) => [1, (env + step + agent) % 2, step % 3 === 0 ? 0 : 1],
     active: ({ step }, agent) => agent !== 1 || step < 2,
     step: ({ env, step, memory }, actions) => ({
       reward: actions.flat().reduce((sum, value, index) => sum + (index + 1) * value, 0) + memory,
       memory: 0.5 * memory + 0.1 * actions[0]![0]!,
+      figures: [env, step / 4],
       terminated: env === 1 && step === 2,
       // Environment 3 never ends; in environment 2 both limits fall together.
       truncated: (env === 0 && step === 3) || (env === 2 && step === 4),
@@ -78,9 +83,10 @@ interface Setup {
   readonly recurrent: boolean;
   readonly perAgentCritic: boolean;
   readonly individual: boolean;
+  readonly ownStates: boolean;
 }
 
-function networks({ discrete, recurrent, perAgentCritic }: Setup): {
+function networks({ discrete, recurrent, perAgentCritic, individual, ownStates }: Setup): {
   actor: ActorConfig;
   critic: CriticConfig;
 } {
@@ -105,12 +111,14 @@ function networks({ discrete, recurrent, perAgentCritic }: Setup): {
         agentId: perAgentCritic,
         standardise: false,
       },
+      ownStates,
+      separate: perAgentCritic && individual,
       body,
     },
   };
 }
 
-function shapeOf({ discrete, recurrent, perAgentCritic }: Setup): RolloutShape {
+function shapeOf({ discrete, recurrent, perAgentCritic, ownStates }: Setup): RolloutShape {
   return {
     agents: AGENTS,
     heads: perAgentCritic ? AGENTS : 1,
@@ -119,6 +127,7 @@ function shapeOf({ discrete, recurrent, perAgentCritic }: Setup): RolloutShape {
     chunkLength: recurrent ? CHUNK_LENGTH : 1,
     observationSize: OBSERVATION,
     stateSize: STATE,
+    stateRows: ownStates ? AGENTS : 1,
     drawnSize: discrete ? 1 : ACTION,
     maskSize: discrete ? CHOICES : 0,
     actorHidden: recurrent ? 6 : 0,
@@ -128,21 +137,23 @@ function shapeOf({ discrete, recurrent, perAgentCritic }: Setup): RolloutShape {
 }
 
 const SETUPS: readonly Setup[] = [
-  { discrete: false, recurrent: true, perAgentCritic: true, individual: false },
-  { discrete: true, recurrent: true, perAgentCritic: false, individual: true },
-  { discrete: true, recurrent: false, perAgentCritic: true, individual: false },
-  { discrete: false, recurrent: false, perAgentCritic: false, individual: true },
+  { discrete: false, recurrent: true, perAgentCritic: true, individual: false, ownStates: false },
+  { discrete: true, recurrent: true, perAgentCritic: false, individual: true, ownStates: false },
+  { discrete: true, recurrent: false, perAgentCritic: true, individual: false, ownStates: true },
+  { discrete: false, recurrent: false, perAgentCritic: false, individual: true, ownStates: false },
+  { discrete: true, recurrent: true, perAgentCritic: true, individual: true, ownStates: true },
 ];
 
 for (const setup of SETUPS) {
-  const { discrete, recurrent, perAgentCritic, individual } = setup;
+  const { discrete, recurrent, perAgentCritic, individual, ownStates } = setup;
   const name = [
     discrete ? "choices" : "continuous actions",
     recurrent ? "recurrent" : "feed-forward",
     perAgentCritic ? "a value an agent" : "one value",
     individual ? "weights an agent" : "shared weights",
+    ownStates ? "a state an agent" : "one state",
   ].join(", ");
-  test(`the collector fills the buffer as one plain loop would: ${name}`, () => {
+  test(`the collector fills the buffer as one plain loop would: ${name}`, async () => {
     const { actor, critic } = networks(setup);
     const layout = actorParameters(actor, { kind: individual ? "individual" : "shared" }).backbone;
     const criticLayout = criticParameters(critic);
@@ -157,7 +168,7 @@ for (const setup of SETUPS) {
       sampled: true,
     });
 
-    const vectorEnv = fakeVectorEnv(busyTask(discrete), { envs: ENVS, groups: GROUPS });
+    const vectorEnv = fakeVectorEnv(busyTask(setup), { envs: ENVS, groups: GROUPS });
     vectorEnv.reset(5);
     const runtime = createRuntime();
     const session = runtime.createSession(encodeModel(actingGraph(acting(ENVS / GROUPS))));
@@ -174,7 +185,7 @@ for (const setup of SETUPS) {
     const noise = new Random(9);
     for (let rollout = 0; rollout < 3; rollout++) {
       const buffer = createRolloutBuffer(shape);
-      const episodes = collector.collect(buffer, random);
+      const episodes = await collector.collect(buffer, random);
       const expected = plain.collect(noise);
       assert.ok(expected.episodes.length >= (rollout === 0 ? 3 : 1));
       assert.deepEqual(episodes.map(rounded).sort(byReturn), expected.episodes.map(rounded).sort(byReturn));
@@ -220,12 +231,12 @@ function plainCollector(
   const noiseSize = acting.actor.head.size;
   const singles = Array.from({ length: ENVS }, (_, e) => {
     // An environment alone, told which one of the four it is.
-    const task = busyTask(setup.discrete);
+    const task = busyTask(setup);
     const env = fakeVectorEnv(
       {
         ...task,
         observation: (moment, agent) => task.observation({ ...moment, env: e }, agent),
-        state: (moment) => task.state({ ...moment, env: e }),
+        state: (moment, agent) => task.state({ ...moment, env: e }, agent),
         actionMask: (moment, agent) => task.actionMask!({ ...moment, env: e }, agent),
         step: (moment, actions) => task.step({ ...moment, env: e }, actions),
       },
@@ -246,7 +257,7 @@ function plainCollector(
       parameters: floatTensor(acting.backbone.dims, weights),
       critic_parameters: floatTensor(acting.critic!.layout.dims, criticWeights),
       observations: floatTensor([AGENTS, 1, OBSERVATION], observations),
-      state: floatTensor([1, 1, STATE], state),
+      state: floatTensor([shape.stateRows, 1, STATE], state),
       noise: floatTensor([AGENTS, 1, noiseSize], noise),
       ...(setup.discrete && { action_mask: floatTensor([AGENTS, 1, CHOICES], group.actionMask) }),
       ...(setup.recurrent && {
@@ -269,7 +280,7 @@ function plainCollector(
             putHeads(from, into, { heads, rows: buffer.rows, row });
           const results = infer(single, noise(t, e), group.observations, group.state);
           put(group.observations, buffer.observations);
-          put(group.state, buffer.state, 1);
+          put(group.state, buffer.state, shape.stateRows);
           put(group.active, buffer.active);
           if (setup.discrete) put(group.actionMask, buffer.actionMask);
           put(results["drawn"]!.data, buffer.drawn);
@@ -299,7 +310,11 @@ function plainCollector(
           if (!single.began) continue;
           const last = infer(single, silence, group.finalObservations, group.finalState)["value"]!.data;
           put(last, buffer.finalValues, shape.heads);
-          episodes.push({ return: group.episodeReturn[0]!, length: group.episodeLength[0]! });
+          episodes.push({
+            return: group.episodeReturn[0]!,
+            length: group.episodeLength[0]!,
+            figures: { won: group.figures[0]!, left: group.figures[1]! },
+          });
           single.hidden = new Float32Array(single.hidden.length);
           single.criticHidden = new Float32Array(single.criticHidden.length);
         }
@@ -343,8 +358,8 @@ function moved(flat: Float32Array, seed: number): Float32Array {
   return flat.map((value) => value + 0.3 * random.normal());
 }
 
-function rounded({ return: value, length }: Episode): Episode {
-  return { return: Math.round(value * 1000) / 1000, length };
+function rounded({ return: value, ...rest }: Episode): Episode {
+  return { return: Math.round(value * 1000) / 1000, ...rest };
 }
 
 function byReturn(a: Episode, b: Episode): number {

@@ -67,6 +67,18 @@ const REFUSED: Readonly<Record<keyof TrainConfig, readonly unknown[]>> = {
   alpha: [0, "8"],
   loraZero: ["both"],
   excludeLayers: ["head", [1]],
+  layerRanks: [{ head: 0 }, { head: 1.5 }, [["head", 4]], 8],
+  adapterKey: ["cluster", 1],
+  clusters: [-1, 1.5, "two"],
+  updateOrder: ["descending", 0],
+  updateLoop: ["ppo"],
+  updateBlocks: [-1, 0.5],
+  cumulativeBlocks: ["yes"],
+  trace: ["on", true],
+  othersClipRange: [-0.1, "0.1"],
+  adaptiveClip: [true, "rp"],
+  adaptiveClipWeight: [-0.1, 1.1],
+  twoStage: [1],
   envs: [0, 3, "4"],
   rolloutLength: [0, 21],
   epochs: [0],
@@ -85,6 +97,7 @@ const REFUSED: Readonly<Record<keyof TrainConfig, readonly unknown[]>> = {
   timeLimit: ["ignore"],
   ratio: ["sum"],
   critic: ["shared"],
+  criticSharing: ["both", 0],
   distribution: ["beta"],
   agentId: [1],
   standardise: [null],
@@ -98,6 +111,23 @@ const REFUSED: Readonly<Record<keyof TrainConfig, readonly unknown[]>> = {
   saveEvery: [0.5],
 };
 
+/** Fields that came later: configurations without them mean what they meant before. */
+const DEFAULTS: Readonly<Partial<TrainConfig>> = {
+  layerRanks: {},
+  adapterKey: "agent",
+  clusters: 0,
+  updateOrder: "semi-greedy",
+  updateLoop: "agent",
+  updateBlocks: 0,
+  cumulativeBlocks: false,
+  trace: "formula",
+  othersClipRange: 0.1,
+  adaptiveClip: "order",
+  adaptiveClipWeight: 0.5,
+  twoStage: true,
+  criticSharing: "as-actor",
+};
+
 test("every field refuses what it does not take, in one line that names it", () => {
   assert.deepEqual(Object.keys(REFUSED).sort(), Object.keys(trainConfig.shape).sort());
   for (const [field, values] of Object.entries(REFUSED)) {
@@ -108,6 +138,11 @@ test("every field refuses what it does not take, in one line that names it", () 
       assertFails(() => parseTrainConfig(config, "run.json"), "LORASA_CONFIG", named, `${field} ${value}`);
     }
     const { [field as keyof TrainConfig]: _, ...without } = tinyConfig();
+    if (field in DEFAULTS) {
+      const parsed = parseTrainConfig(without, "run.json");
+      assert.deepEqual(parsed[field as keyof TrainConfig], DEFAULTS[field as keyof TrainConfig], field);
+      continue;
+    }
     assertFails(
       () => parseTrainConfig(without, "run.json"),
       "LORASA_CONFIG",

@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { createRuntime } from "../../src/runtime/onnxruntime.ts";
 import { evaluate } from "../../src/training/evaluation.ts";
 import { type FakeTask, fakeVectorEnv } from "../helpers/fake-vector-env.ts";
-import { randomTeam } from "../helpers/team.ts";
+import { randomTeam, SHARINGS } from "../helpers/team.ts";
 
 const runtime = createRuntime();
 const LENGTH = 4;
@@ -25,7 +25,7 @@ function alike(lengthOf: (env: number, episode: number) => number = () => LENGTH
   };
 }
 
-for (const sharing of ["shared", "low-rank", "individual"] as const) {
+for (const sharing of SHARINGS) {
   test(`every episode starts from a fresh recurrent state: ${sharing}`, () => {
     const team = randomTeam({ recurrent: true, sharing });
     const vectorEnv = fakeVectorEnv(alike(), { envs: 2, groups: 1 });

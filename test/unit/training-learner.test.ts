@@ -37,7 +37,13 @@ function regression(chunks: number): OnnxModel {
   const states = g.concat(Array(CHUNK_LENGTH).fill(start), 1);
   const error = g.square(g.add(g.sub(predicted, y), states));
   const fit = g.mul(g.reduceSum(error), 1 / rows);
-  trainStep(g, optimizer, g.add(fit, g.mul(range, g.reduceSum(optimizer.parameters))), 1e6, [fit]);
+  trainStep(
+    g,
+    optimizer,
+    g.add(fit, g.mul(range, g.reduceSum(optimizer.parameters))),
+    { maxGradientNorm: 1e6, partial: true },
+    [fit],
+  );
   g.output("count_out", g.add(count, 1));
   return finishGraph(g, "regression");
 }
@@ -129,10 +135,33 @@ for (const minibatches of [1, 2, 3]) {
     assertClose(result.metrics, [expected.loss], { rtol: 1e-5 }, "mean loss over the steps");
     assertClose(result.gradientNorms, expected.norms, { rtol: 1e-5 }, "gradient norms");
     assert.deepEqual([...learner.carried("count")], [4 * minibatches]);
-    assert.equal((await learner.state()).updates, 4 * minibatches);
+    assert.deepEqual((await learner.state()).updates, [4 * minibatches, 4 * minibatches]);
     await learner.close();
   });
 }
+
+test("owners that have no part in an update keep their numbers, momentum and count of steps", async () => {
+  const apart = localLearner(optionsOf(2, 1));
+  const together = localLearner(optionsOf(2, 1));
+  const row = (data: Float32Array, owner: number): number[] => [
+    ...data.subarray(owner * SIZE, (owner + 1) * SIZE),
+  ];
+  await apart.update(batch(), { ...RATES, owners: [0] });
+  assert.deepEqual(row(parametersOf(apart), 1), row(optionsOf(1, 1).parameters, 1));
+  await together.update(batch(), RATES);
+  const first = await together.state();
+  await apart.update(batch(), { ...RATES, owners: [0, 1] });
+  await together.update(batch(), RATES);
+  const [state, second] = [await apart.state(), await together.state()];
+  assert.deepEqual(state.updates, [4, 2]);
+  for (const name of ["parameters", "firstMoment", "secondMoment"] as const) {
+    // One has learnt twice as often as the other, each as if it were alone.
+    assert.deepEqual(row(state[name], 0), row(second[name], 0), name);
+    assert.deepEqual(row(state[name], 1), row(first[name], 1), name);
+  }
+  await apart.close();
+  await together.close();
+});
 
 test("another batch is read, and not the first one again", async () => {
   const learner = localLearner(optionsOf(1, 1));

@@ -132,6 +132,9 @@ const REFUSED: readonly (readonly [string, Partial<TrainConfig>])[] = [
   ["critic", { critic: "team" }],
   ["sharing", { sharing: "ps" }],
   ["rank", { rank: 1 }],
+  ["layerRanks", { layerRanks: { head: 1 } }],
+  ["adapterKey", { adapterKey: "type" }],
+  ["criticSharing", { criticSharing: "separate" }],
   ["envs", { envs: 4, rolloutLength: 10 }],
 ];
 

@@ -18,15 +18,14 @@ import { finishGraph } from "../../src/graph/finish.ts";
 import { encodeModel } from "../../src/onnx/encode.ts";
 import type { OnnxModel } from "../../src/onnx/model.ts";
 import { createRuntime } from "../../src/runtime/onnxruntime.ts";
-import { actingGraph, mergingGraph } from "../../src/training/acting-graph.ts";
+import { actingGraph, formsNetworks, networksGraph } from "../../src/training/acting-graph.ts";
 import { actorStep } from "../../src/training/actor-step.ts";
 import { criticStep } from "../../src/training/critic-step.ts";
-import { randomTeam } from "../helpers/team.ts";
+import { randomTeam, SHARINGS } from "../helpers/team.ts";
 import { NO_WEBGPU } from "../helpers/webgpu.ts";
 
 const skip = NO_WEBGPU;
 const HEADS = ["gaussian", "squashed-gaussian", "categorical"] as const;
-const SHARINGS = ["shared", "individual", "low-rank"] as const;
 /** With agents of one size and of several. */
 const SIZES = {
   equal: { observationSizes: [5, 5, 5], actionSizes: [3, 3, 3] },
@@ -137,25 +136,26 @@ for (const head of HEADS) {
   }
 }
 
-test("no node of a critic's step or of the graph that merges adapters is left to the CPU", { skip }, () => {
+test("no node of a critic's step or of the graph that forms networks is left to the CPU", { skip }, () => {
   for (const recurrent of [false, { layersAfter: 1 }] as const) {
-    for (const valueNorms of [1, 3]) {
-      const critic = criticOf(recurrent);
+    for (const separate of [false, true]) {
+      const critic = { ...criticOf(recurrent), separate };
       const model = criticStep({
         critic,
         layout: criticParameters(critic),
         chunks: 4,
         chunkLength: recurrent ? 3 : 1,
-        valueNorms,
         huberDelta: 1,
         maxGradientNorm: 10,
       });
       assert.deepEqual(cpuNodes(model), []);
     }
   }
-  const { parameters, sharing } = randomTeam({ recurrent: true });
-  assert.ok(sharing.kind === "low-rank");
-  assert.deepEqual(cpuNodes(mergingGraph(parameters, sharing.lora)), []);
+  for (const name of SHARINGS) {
+    const { parameters, sharing } = randomTeam({ recurrent: true, sharing: name });
+    if (!formsNetworks(sharing)) continue;
+    assert.deepEqual(cpuNodes(networksGraph(parameters, sharing, 3)), [], name);
+  }
 });
 
 function stepOf(team: Team): OnnxModel {
@@ -187,6 +187,8 @@ function actingOf(team: Team, sampled: boolean): OnnxModel {
 function criticOf(recurrent: CriticConfig["body"]["recurrent"]): CriticConfig {
   return {
     encoder: { agents: 3, size: 5, agentId: true, standardise: true },
+    ownStates: false,
+    separate: false,
     body: { featureNorm: true, hidden: [8, 8], activation: "tanh", recurrent },
   };
 }

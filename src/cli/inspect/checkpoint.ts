@@ -70,7 +70,7 @@ export function inspectCheckpoint(directory: string): Inspection {
     factLines({
       "a checkpoint of": `${team.environment.name}, ${team.agents.length} agents`,
       phase: `${saved.phase} (${saved.config.algo}, ${saved.config.sharing}, seed ${saved.config.seed})`,
-      trained: `${exactCount(saved.counters.envSteps)} environment steps, ${exactCount(saved.counters.actorUpdates)} actor updates`,
+      trained: `${exactCount(saved.counters.envSteps)} environment steps, ${exactCount(Math.max(...[saved.counters.actorUpdates].flat()))} actor updates`,
       network: networkText(actor),
       backbone: `${exactCount(parameters.backbone)} parameters, sha256 ${backboneSha256.slice(0, 16)}…`,
       adapters:

@@ -6,7 +6,7 @@
  */
 import { type FloatTensor, floatTensor, type HostTensor } from "../../base/tensor.ts";
 import type { EnvGroup, VectorEnv } from "../../envs/vector-contract.ts";
-import type { Episode } from "../../training/collector.ts";
+import { type Episode, endedEnvs, finishedEpisode } from "../../training/episodes.ts";
 
 /** Answers a team request: `obs [E, N, O]`, `hidden_in [E, N, H]`, `action_mask [E, N, K]` → `action`, `hidden_out`. */
 export interface TeamPolicy {
@@ -43,11 +43,10 @@ export async function playEpisodes(policy: TeamPolicy, options: PlayOptions): Pr
     inputs["hidden_in"]?.data.set(outputs["hidden_out"]!.data as Float32Array);
     vectorEnv.startStep(0);
     vectorEnv.finishStep(0);
-    for (let e = 0; e < group.envs; e++) {
-      if (!group.terminated[e] && !group.truncated[e]) continue;
+    for (const e of endedEnvs(group)) {
       forget(inputs["hidden_in"], e);
       if (finished[e]!.length === perEnv) continue;
-      const episode = { return: group.episodeReturn[e]!, length: group.episodeLength[e]! };
+      const episode = finishedEpisode(vectorEnv.spec, group, e);
       finished[e]!.push(episode);
       options.onEpisode?.(episode, ++done);
     }

@@ -9,6 +9,27 @@ import { LorasaError } from "../../base/errors.ts";
 let engine: Promise<MainModule> | undefined;
 const models = new Map<string, MjModel>();
 
+/** MuJoCo's arrays by what they hold, in its own order of bodies and joints. */
+const ARRAYS = {
+  position: "qpos",
+  velocity: "qvel",
+  control: "ctrl",
+  /** [bodies, 10]: inertia about the tree's centre of mass, 6 numbers; mass times centre, 3; mass. */
+  inertia: "cinert",
+  /** [bodies, 6]: about and along three axes. */
+  bodyVelocity: "cvel",
+  /** [velocities]. */
+  actuatorForce: "qfrc_actuator",
+  /** [bodies, 6]: torque and force from contacts; only after {@link Simulation.settleForces}. */
+  contactForce: "cfrc_ext",
+  /** [bodies, 3]: where each body's frame is. */
+  bodyPlace: "xpos",
+  /** [bodies, 3]: where each body's centre of mass is. */
+  massCentre: "xipos",
+} as const satisfies Record<string, keyof MjData>;
+
+type ArrayName = keyof typeof ARRAYS;
+
 /** A compiled model and its moving state. Owns memory outside JavaScript's: `close` gives it back. */
 export class Simulation {
   readonly #mujoco: MainModule;
@@ -17,9 +38,7 @@ export class Simulation {
   readonly #stateBuffer: DoubleBuffer;
   readonly #stateKind: number;
   readonly #timestep: number;
-  #positions: Float64Array = new Float64Array(0);
-  #velocities: Float64Array = new Float64Array(0);
-  #controls: Float64Array = new Float64Array(0);
+  readonly #views = new Map<ArrayName, Float64Array>();
   #closed = false;
 
   /**
@@ -49,22 +68,34 @@ export class Simulation {
     this.#timestep = this.#model.opt.timestep;
   }
 
-  /** float64 [positions]: a live view; take it again after any other call, since memory that grows moves. */
+  /** float64: a live view of an array; take it again after any other call, since memory that grows moves. */
+  view(name: ArrayName): Float64Array {
+    const known = this.#views.get(name);
+    // Memory that moved leaves views of length 0 behind.
+    if (known !== undefined && known.length > 0) return known;
+    const taken = this.#data[ARRAYS[name]] as Float64Array;
+    this.#views.set(name, taken);
+    return taken;
+  }
+
+  /** float64 [positions]: as {@link view}. */
   get positions(): Float64Array {
-    if (this.#positions.length === 0) this.#positions = this.#data.qpos as Float64Array;
-    return this.#positions;
+    return this.view("position");
   }
 
-  /** float64 [velocities]: a live view, as {@link positions}. */
+  /** float64 [velocities]: as {@link view}. */
   get velocities(): Float64Array {
-    if (this.#velocities.length === 0) this.#velocities = this.#data.qvel as Float64Array;
-    return this.#velocities;
+    return this.view("velocity");
   }
 
-  /** float64 [motors]: a live view, as {@link positions}; clamped to the control range when it acts. */
+  /** float64 [motors]: as {@link view}; clamped to the control range when it acts. */
   get controls(): Float64Array {
-    if (this.#controls.length === 0) this.#controls = this.#data.ctrl as Float64Array;
-    return this.#controls;
+    return this.view("control");
+  }
+
+  /** float64 [bodies]: kilograms, the world's 0 first. */
+  get masses(): Float64Array {
+    return Float64Array.from(this.#model.body_mass as Float64Array);
   }
 
   /** Everything as the model describes it, at rest. */
@@ -89,6 +120,11 @@ export class Simulation {
     for (let i = 0; i < count; i++) mujoco.mj_step(this.#model, this.#data);
     // MuJoCo answers a number that is not finite or above 1e10 by a reset of its own, clock included.
     return this.#data.time > before + (count - 0.5) * this.#timestep;
+  }
+
+  /** Fills in the contact forces of the last physics step, which MuJoCo computes only when asked. */
+  settleForces(): void {
+    this.#mujoco.mj_rnePostConstraint(this.#model, this.#data);
   }
 
   /** Length of what {@link save} gives. */

@@ -4,7 +4,7 @@
  * @source Gymnasium, HalfCheetah-v5 (numbers of its model and reward); Gymnasium-Robotics, MaMuJoCo (partitions).
  */
 import type { Body, Joint, Vector3 } from "./robot.ts";
-import type { RobotTask } from "./task.ts";
+import { JOINTS_ALONE, type RobotTask } from "./task.ts";
 
 const RADIUS = 0.046;
 const ABOUT_Y: Vector3 = [0, 1, 0];
@@ -92,10 +92,20 @@ export const halfCheetah: RobotTask = {
   robot: {
     name: "half-cheetah",
     timestep: 0.01,
+    integrator: "Euler",
     totalMass: 14,
+    density: 1000,
     scratchMebibytes: 1,
     jointLimits: { solref: [0.02, 1], solimp: [0, 0.8, 0.03] },
-    contacts: { solref: [0.02, 1], solimp: [0, 0.8, 0.01], friction: [0.4, 0.1, 0.1] },
+    contacts: {
+      meet: "ground",
+      dimensions: 3,
+      margin: 0,
+      solref: [0.02, 1],
+      solimp: [0, 0.8, 0.01],
+      friction: [0.4, 0.1, 0.1],
+    },
+    ground: { height: 0, size: [40, 40, 40] },
     root: {
       name: "torso",
       position: [0, 0, 0.7],
@@ -104,7 +114,7 @@ export const halfCheetah: RobotTask = {
         rootJoint("rootz", "slide", [0, 0, 1]),
         rootJoint("rooty", "hinge", ABOUT_Y),
       ],
-      capsules: [
+      shapes: [
         { name: "torso", radius: RADIUS, from: [-0.5, 0, 0], to: [0.5, 0, 0] },
         { name: "head", radius: RADIUS, centre: [0.6, 0, 0.1], turnAboutY: 0.87, halfLength: 0.15 },
       ],
@@ -123,8 +133,9 @@ export const halfCheetah: RobotTask = {
   frameSkip: 5,
   episodeLimit: 1000,
   hiddenPositions: 1,
-  resetNoise: { positions: 0.1, velocities: 0.1 },
-  reward: { forward: 1, control: 0.1 },
+  derived: [],
+  resetNoise: { positions: 0.1, velocities: 0.1, kind: "normal" },
+  reward: { forward: 1, of: "root", control: 0.1, alive: 0 },
   rootJoints: ["rootx", "rootz", "rooty"],
   neighbours: [
     ["bfoot", "bshin"],
@@ -133,10 +144,16 @@ export const halfCheetah: RobotTask = {
     ["fthigh", "fshin"],
     ["fshin", "ffoot"],
   ],
+  categories: { new: JOINTS_ALONE, old: JOINTS_ALONE },
   factorizations: {
     "2x3": [
       ["bthigh", "bshin", "bfoot"],
       ["fthigh", "fshin", "ffoot"],
+    ],
+    "3x2": [
+      ["bfoot", "bshin"],
+      ["bthigh", "ffoot"],
+      ["fshin", "fthigh"],
     ],
     "6x1": [["bthigh"], ["bshin"], ["bfoot"], ["fthigh"], ["fshin"], ["ffoot"]],
   },
@@ -149,7 +166,7 @@ function leg(segments: readonly Segment[]): Body[] {
   const { name, position, range, stiffness, damping, centre, turnAboutY, halfLength } = segment;
   const joint: Joint = { name, type: "hinge", axis: ABOUT_Y, range, stiffness, damping, armature: 0.1 };
   const capsule = { name, radius: RADIUS, centre, turnAboutY, halfLength };
-  return [{ name, position, joints: [joint], capsules: [capsule], children: leg(below) }];
+  return [{ name, position, joints: [joint], shapes: [capsule], children: leg(below) }];
 }
 
 function rootJoint(name: string, type: Joint["type"], axis: Vector3): Joint {

@@ -4,10 +4,11 @@ import { Random } from "../../base/random.ts";
 import type { Env, EnvBuffers, EnvSpec, StepResult } from "../contract.ts";
 import { Simulation } from "./engine.ts";
 import { toMjcf } from "./mjcf.ts";
+import { Sensing } from "./sensing.ts";
 import type { RobotTask } from "./task.ts";
 import type { TeamTask } from "./tasks.ts";
 
-/** Numbers that `save` puts before the simulator's own. */
+/** Numbers that `save` puts before the simulator's own; after those come what `Sensing` saves. */
 const SAVED = { words: 0, hasSpare: 4, spare: 5, steps: 6, ended: 7, simulation: 8 } as const;
 
 /**
@@ -21,10 +22,11 @@ export class MujocoEnv implements Env {
   readonly #simulation: Simulation;
   /** For each agent and place of its action, the motor it drives; −1 for padding. */
   readonly #motorOf: Int32Array;
-  /** For each agent and place of its observation, the number of the state it shows; −1 for padding. */
-  readonly #stateIndexOf: Int32Array;
-  /** float64 [S]: what there is to see, before it is rounded to float32. */
-  readonly #state: Float64Array;
+  /** For each agent and place of its observation, the number of what can be seen; −1 for padding. */
+  readonly #seenIndexOf: Int32Array;
+  readonly #sensing: Sensing;
+  /** Whether contact forces are seen or cost something. */
+  readonly #feelsContacts: boolean;
   readonly #startPositions: Float64Array;
   #random = new Random(0);
   #steps = 0;
@@ -40,31 +42,37 @@ export class MujocoEnv implements Env {
     this.#task = task;
     this.#simulation = simulation;
     this.#startPositions = Float64Array.from(simulation.positions);
-    this.#state = new Float64Array(spec.stateSize);
+    this.#sensing = new Sensing(task, simulation);
+    this.#feelsContacts = task.derived.includes("contactForce") || task.reward.contact !== undefined;
     const motors = task.robot.motors.map(({ joint }) => joint);
     const actionSize = spec.actionSpace.kind === "continuous" ? spec.actionSpace.size : 1;
     this.#motorOf = padded(
       factorization.map((joints) => joints.map((joint) => motors.indexOf(joint))),
       actionSize,
     );
-    this.#stateIndexOf = padded(observed, spec.observationSize);
+    this.#seenIndexOf = padded(observed, spec.observationSize);
   }
 
   reset(buffers: EnvBuffers, seed?: number): void {
     this.#refuseClosed("reset");
     if (seed !== undefined) this.#random = new Random(seed);
-    const { positions: positionNoise, velocities: velocityNoise } = this.#task.resetNoise;
+    const { positions: positionNoise, velocities: velocityNoise, kind } = this.#task.resetNoise;
     const random = this.#random;
     this.#simulation.reset();
     const { positions, velocities } = this.#simulation;
     for (let i = 0; i < positions.length; i++) {
       positions[i] = this.#startPositions[i]! + random.uniformIn(-positionNoise, positionNoise);
     }
-    for (let i = 0; i < velocities.length; i++) velocities[i] = velocityNoise * random.normal();
+    for (let i = 0; i < velocities.length; i++) {
+      const normal = kind === "normal";
+      velocities[i] = normal
+        ? velocityNoise * random.normal()
+        : random.uniformIn(-velocityNoise, velocityNoise);
+    }
     this.#simulation.forward();
     this.#steps = 0;
     this.#ended = false;
-    this.#look();
+    this.#sensing.read();
     this.#show(buffers);
   }
 
@@ -78,21 +86,20 @@ export class MujocoEnv implements Env {
       });
     }
     const effort = this.#drive(actions);
-    const { frameSkip, reward } = this.#task;
-    const before = this.#simulation.positions[0]!;
-    const sound = this.#simulation.step(frameSkip) && this.#look();
+    const before = this.#sensing.place;
+    const sound = this.#move();
     this.#steps++;
-    const truncated = this.#steps >= this.spec.episodeLimit;
-    this.#ended = truncated || !sound;
+    const terminated = !sound || !this.#sensing.healthy();
+    const truncated = !terminated && this.#steps >= this.spec.episodeLimit;
+    this.#ended = terminated || truncated;
     this.#show(buffers);
-    if (!sound) return { reward: 0, terminated: true, truncated: false, info: { diverged: 1 } };
-    const velocity = (this.#simulation.positions[0]! - before) / this.spec.stepSeconds;
-    return { reward: reward.forward * velocity - reward.control * effort, terminated: false, truncated };
+    if (!sound) return { reward: 0, terminated, truncated, info: { diverged: 1 } };
+    return { reward: this.#reward(before, effort, terminated), terminated, truncated };
   }
 
   save(): Float64Array {
     this.#refuseClosed("save");
-    const saved = new Float64Array(SAVED.simulation + this.#simulation.stateSize);
+    const saved = new Float64Array(this.#savedSize);
     const { words, spare } = this.#random.state();
     saved.set(words, SAVED.words);
     saved[SAVED.hasSpare] = spare === null ? 0 : 1;
@@ -100,13 +107,14 @@ export class MujocoEnv implements Env {
     saved[SAVED.steps] = this.#steps;
     saved[SAVED.ended] = this.#ended ? 1 : 0;
     this.#simulation.save(saved, SAVED.simulation);
+    this.#sensing.save(saved, this.#savedSize - this.#sensing.savedSize);
     return saved;
   }
 
   /** @throws LORASA_SHAPE for a state of another robot, LORASA_NOT_FINITE for one that is damaged. */
   restore(saved: Float64Array, buffers: EnvBuffers): void {
     this.#refuseClosed("restore");
-    const expected = SAVED.simulation + this.#simulation.stateSize;
+    const expected = this.#savedSize;
     if (saved.length !== expected) {
       throw new LorasaError("LORASA_SHAPE", {
         asked: `saved state of ${this.spec.name}`,
@@ -120,8 +128,10 @@ export class MujocoEnv implements Env {
     this.#random = Random.restore({ words: [a, b, c, d], spare });
     this.#steps = saved[SAVED.steps]!;
     this.#ended = saved[SAVED.ended] === 1;
-    this.#simulation.restore(saved.subarray(SAVED.simulation));
-    if (!this.#look()) throw notFinite(`saved state of ${this.spec.name}`, "NaN or an infinity");
+    const sensed = expected - this.#sensing.savedSize;
+    this.#simulation.restore(saved.subarray(SAVED.simulation, sensed));
+    if (!this.#sensing.restore(saved, sensed))
+      throw notFinite(`saved state of ${this.spec.name}`, "NaN or an infinity");
     this.#show(buffers);
   }
 
@@ -143,25 +153,30 @@ export class MujocoEnv implements Env {
     return effort;
   }
 
-  /** Reads the state; false, and the old one kept, when a number is not finite. */
-  #look(): boolean {
-    const { positions, velocities } = this.#simulation;
-    let sum = 0;
-    for (let i = 0; i < positions.length; i++) sum += positions[i]! + velocities[i]!;
-    if (!Number.isFinite(sum)) return false;
-    const hidden = this.#task.hiddenPositions;
-    const visible = positions.length - hidden;
-    for (let i = 0; i < visible; i++) this.#state[i] = positions[i + hidden]!;
-    for (let i = 0; i < velocities.length; i++) this.#state[visible + i] = velocities[i]!;
-    return true;
+  /** The physics of one action; false when it diverged. */
+  #move(): boolean {
+    if (!this.#simulation.step(this.#task.frameSkip)) return false;
+    if (this.#feelsContacts) this.#simulation.settleForces();
+    return this.#sensing.read();
+  }
+
+  #reward(before: number, effort: number, terminated: boolean): number {
+    const { forward, control, alive } = this.#task.reward;
+    const velocity = (this.#sensing.place - before) / this.spec.stepSeconds;
+    const gain = forward * velocity + (terminated ? 0 : alive);
+    return gain - (control * effort + this.#sensing.contactCost());
+  }
+
+  get #savedSize(): number {
+    return SAVED.simulation + this.#simulation.stateSize + this.#sensing.savedSize;
   }
 
   #show({ observations, state, active }: EnvBuffers): void {
-    state.set(this.#state);
+    const { values } = this.#sensing;
+    for (let i = 0; i < state.length; i++) state[i] = values[i]!;
     active.fill(1);
-    const indexOf = this.#stateIndexOf;
-    for (let i = 0; i < indexOf.length; i++)
-      observations[i] = indexOf[i]! < 0 ? 0 : this.#state[indexOf[i]!]!;
+    const indexOf = this.#seenIndexOf;
+    for (let i = 0; i < indexOf.length; i++) observations[i] = indexOf[i]! < 0 ? 0 : values[indexOf[i]!]!;
   }
 
   #placeName(place: number): string {

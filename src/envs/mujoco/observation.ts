@@ -1,11 +1,11 @@
 /**
- * What the team and each agent see of a robot: places in the vector that holds all visible positions and
- * velocities. Index arithmetic alone; `mujoco-env.ts` reads the numbers.
+ * What the team and each agent see of a robot: places in the vector of all that can be seen. Index arithmetic alone;
+ * `layout.ts` says what lies where and `mujoco-env.ts` reads the numbers.
  *
  * @source Gymnasium-Robotics, MaMuJoCo: observations by distance in the graph of joints.
  */
-import { jointsOf } from "./robot.ts";
-import type { RobotTask } from "./task.ts";
+import { type Layout, layoutOf } from "./layout.ts";
+import type { Category, RobotTask } from "./task.ts";
 
 /** How an agent's observation is put together. */
 export interface ObservationChoice {
@@ -15,35 +15,54 @@ export interface ObservationChoice {
   readonly hops: number;
   /** `root`: also the positions and velocities of the root. */
   readonly globals: "none" | "root";
+  /** What is seen of a joint: MaMuJoCo's lists, the initial choice, or those of the library before it. */
+  readonly categories?: "new" | "old";
 }
 
-/** Length of the state: visible positions, then all velocities. */
+/** Length of the state: visible positions, all velocities, derived quantities. */
 export function stateSize(task: RobotTask): number {
-  return 2 * jointsOf(task.robot.root).length - task.hiddenPositions;
+  return layoutOf(task).stateSize;
 }
 
 /**
- * Indices into the state that make the observation of an agent driving `own` joints. With `khop`: position and
- * velocity of its own joints, then positions of joints one hop away, two, …, by name within a distance; then,
- * with `globals`, visible positions and velocities of the root.
+ * Indices into the vector of a task's layout that make the observation of an agent driving `own` joints. With `khop`:
+ * the task's categories of its own joints, then of joints one hop away, two, …, by name within a distance, a body's
+ * numbers once; then, with `globals`, visible positions and velocities of the root.
  */
 export function observedIndices(
   task: RobotTask,
   own: readonly string[],
-  { observe, hops, globals }: ObservationChoice,
+  { observe, hops, globals, categories = "new" }: ObservationChoice,
 ): number[] {
-  if (observe === "full") return Array.from({ length: stateSize(task) }, (_, i) => i);
-  const names = jointsOf(task.robot.root).map(({ name }) => name);
-  const position = (joint: string): number => names.indexOf(joint) - task.hiddenPositions;
-  const velocity = (joint: string): number => names.length - task.hiddenPositions + names.indexOf(joint);
-  const [nearest = [], ...farther] = jointsByDistance(own, task.neighbours, hops);
+  const layout = layoutOf(task);
+  if (observe === "full") return Array.from({ length: layout.stateSize }, (_, i) => i);
+  const lists = task.categories[categories];
   const root = globals === "root" ? task.rootJoints : [];
-  return [
-    ...nearest.flatMap((joint) => [position(joint), velocity(joint)]),
-    ...farther.flat().map(position),
-    ...root.map(position).filter((index) => index >= 0),
-    ...root.map(velocity),
-  ];
+  const local = jointsByDistance(own, task.neighbours, hops).flatMap((joints, distance) =>
+    joints.flatMap((joint) =>
+      (distance === 0 ? lists.own : lists.farther).flatMap((category) =>
+        shownOf(joint, category, task, layout, categories),
+      ),
+    ),
+  );
+  // A body beside two joints comes with the first; no joint comes twice.
+  return [...new Set(local), ...root.flatMap(layout.positionsOf), ...root.flatMap(layout.velocitiesOf)];
+}
+
+/** Places of what a joint shows; the old lineage shows a joint's own numbers, whatever the new one puts there. */
+function shownOf(
+  joint: string,
+  category: Category,
+  task: RobotTask,
+  layout: Layout,
+  lineage: "new" | "old",
+): number[] {
+  const { bodies = [], ...other } = task.sight?.[joint] ?? {};
+  const { shows = joint, velocitiesOf = [shows] }: typeof other = lineage === "new" ? other : {};
+  if (category === "position") return layout.positionsOf(shows);
+  if (category === "velocity") return velocitiesOf.flatMap(layout.velocitiesOf);
+  if (category === "actuatorForce") return layout.forcesOf(shows);
+  return bodies.flatMap((body) => layout.bodysOwn(category, body));
 }
 
 /** Joints at distance 0, 1, … `hops` from any of `own`, sorted by name within each: breadth first. */

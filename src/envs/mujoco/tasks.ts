@@ -2,12 +2,17 @@
 import { LorasaError, suggestion } from "../../base/errors.ts";
 import type { EnvOptions, EnvSpec } from "../contract.ts";
 import { fullName, parseOptions } from "../options.ts";
+import { ant } from "./ant.ts";
 import { type Factorization, factorizationText, parseFactorization } from "./factorization.ts";
 import { halfCheetah } from "./half-cheetah.ts";
+import { hopper } from "./hopper.ts";
+import { humanoid } from "./humanoid.ts";
 import { observedIndices, stateSize } from "./observation.ts";
+import { swimmer } from "./swimmer.ts";
 import type { RobotTask } from "./task.ts";
+import { walker2d } from "./walker-2d.ts";
 
-const TASKS: readonly RobotTask[] = [halfCheetah];
+const TASKS: readonly RobotTask[] = [halfCheetah, walker2d, ant, hopper, swimmer, humanoid];
 
 /** Options of every MuJoCo task; the initial values are those of the LoRASA experiments. */
 function optionRules(task: RobotTask) {
@@ -16,6 +21,7 @@ function optionRules(task: RobotTask) {
     observe: { kind: "choice", choices: ["khop", "full"], initial: "khop" },
     hops: { kind: "whole", low: 0, high: task.robot.motors.length, initial: 1 },
     globals: { kind: "choice", choices: ["none", "root"], initial: "none" },
+    categories: { kind: "choice", choices: ["new", "old"], initial: "new" },
     episodeLimit: { kind: "whole", low: 1, high: 1_000_000, initial: task.episodeLimit },
   } as const;
 }
@@ -25,7 +31,7 @@ export interface TeamTask {
   readonly task: RobotTask;
   readonly spec: EnvSpec;
   readonly factorization: Factorization;
-  /** For each agent, which numbers of the state it observes. */
+  /** For each agent, which numbers of its layout's vector it observes. */
   readonly observed: readonly (readonly number[])[];
 }
 
@@ -58,6 +64,7 @@ export function mujocoTeam(name: string, options: EnvOptions): TeamTask {
       factorization: named ? "" : text,
       hops: local ? choice.hops : rules.hops.initial,
       globals: local ? choice.globals : rules.globals.initial,
+      categories: local ? choice.categories : rules.categories.initial,
     }),
     agents: factorization.map((joints, index) => ({
       name: `agent_${index}`,
@@ -66,6 +73,7 @@ export function mujocoTeam(name: string, options: EnvOptions): TeamTask {
     })),
     observationSize: Math.max(...observed.map((indices) => indices.length)),
     stateSize: stateSize(task),
+    statePerAgent: false,
     actionSpace: {
       kind: "continuous",
       size: Math.max(...factorization.map((joints) => joints.length)),
@@ -74,6 +82,7 @@ export function mujocoTeam(name: string, options: EnvOptions): TeamTask {
     },
     episodeLimit: choice.episodeLimit,
     stepSeconds: task.robot.timestep * task.frameSkip,
+    episodeFigures: [],
   };
   return { task, spec, factorization, observed };
 }

@@ -11,6 +11,8 @@ export interface ProgressState {
   readonly perSecond: number | null;
   /** Of recent episodes; null while none has ended. */
   readonly meanReturn: number | null;
+  /** Share of recent episodes that were won, for tasks that can be. */
+  readonly winRate?: number;
 }
 
 /** Where progress is written: `process.stderr`, or a stand-in. */
@@ -139,14 +141,15 @@ export function formatPlainProgress(state: ProgressState): string {
 
 /** Percent; steps; steps per second; return; time left. Widths hold still while the numbers move. */
 function parts(state: ProgressState): string[] {
-  const { done, total, perSecond, meanReturn } = state;
+  const { done, total, perSecond, meanReturn, winRate } = state;
+  const won = winRate === undefined ? "" : `  won ${`${Math.round(winRate * 100)}%`.padStart(4)}`;
   const left = perSecond === null || perSecond <= 0 ? null : (total - done) / perSecond;
   const rate = perSecond === null ? "–" : formatCount(perSecond);
   return [
     `${Math.floor(fraction(state) * 100)}%`.padStart(4),
     `${formatCount(done).padStart(5)}/${formatCount(total)} steps`,
     `${rate.padStart(5)}/s`,
-    `return ${(meanReturn === null ? "–" : shortReturn(meanReturn)).padStart(6)}`,
+    `return ${(meanReturn === null ? "–" : shortReturn(meanReturn)).padStart(6)}${won}`,
     `${left === null ? "-:--:--" : formatDuration(left)} left`,
   ];
 }

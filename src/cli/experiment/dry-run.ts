@@ -1,0 +1,122 @@
+/** What an experiment would run: every run, its parameters and how long it takes, by a few rollouts of each group. */
+import { formatDuration, formatFixed } from "../../base/format.ts";
+import { type Table, terminalTable } from "../../report/table.ts";
+import { createRuntime } from "../../runtime/onnxruntime.ts";
+import { switchStep } from "../../training/config.ts";
+import type { CommandAnswer } from "../command.ts";
+import { type CellState, cellProgress, cellState } from "./cell-folder.ts";
+import type { Cell, Grid, Group } from "./grid.ts";
+import { sharedStarts } from "./shared-start.ts";
+import { secondsBetween, type Trial, trial } from "./trial.ts";
+
+interface DryRunOptions {
+  readonly folderOf: (cell: string) => string;
+  readonly jobs: number;
+  readonly quiet: boolean;
+}
+
+interface PlannedCell {
+  readonly cell: string;
+  readonly state: CellState["kind"];
+  /** The run whose switch it would go on from. */
+  readonly from: string | null;
+  /** Environment steps that are left to it. */
+  readonly steps: number;
+  /** Of training that is left, alone on the machine, without its evaluations. */
+  readonly seconds: number;
+}
+
+export async function dryRun(
+  grid: Grid,
+  cells: readonly Cell[],
+  options: DryRunOptions,
+): Promise<CommandAnswer> {
+  const trials = await groupTrials(grid, cells, options);
+  const starts = sharedStarts(grid.cells);
+  const planned = cells.map((cell) =>
+    planCell(cell, trials.get(cell.group)!, starts.get(cell.name), options),
+  );
+  const seconds = planned.reduce((sum, cell) => sum + cell.seconds, 0) / options.jobs;
+  const groups = grid.groups.filter(({ name }) => trials.has(name));
+  return {
+    json: {
+      experiment: grid.file.name,
+      jobs: options.jobs,
+      estimatedSeconds: seconds,
+      groups: groups.map(({ name, labels }) => ({ name, labels, ...trials.get(name) })),
+      cells: planned.map((plan, i) => ({ ...plan, config: cells[i]!.config })),
+    },
+    text: [
+      terminalTable(groupTable(groups, trials)),
+      terminalTable(cellTable(planned)),
+      `${planned.length} runs, about ${formatDuration(seconds)} in all with ${options.jobs} at once`,
+    ].join("\n"),
+  };
+}
+
+/** By group, one after another: they would slow one another down. */
+async function groupTrials(
+  grid: Grid,
+  cells: readonly Cell[],
+  { quiet }: DryRunOptions,
+): Promise<Map<string, Trial>> {
+  const runtime = createRuntime();
+  const trials = new Map<string, Trial>();
+  for (const { name, config } of grid.groups) {
+    if (!cells.some(({ group }) => group === name)) continue;
+    if (!quiet) process.stderr.write(`measuring ${name}\n`);
+    trials.set(name, await trial(runtime, config));
+  }
+  return trials;
+}
+
+function planCell(
+  cell: Cell,
+  measured: Trial,
+  start: Cell | undefined,
+  { folderOf }: DryRunOptions,
+): PlannedCell {
+  const folder = folderOf(cell.name);
+  const state = cellState(folder, cell).kind;
+  const { steps } = cell.config;
+  const from = state === "new" && start ? start : null;
+  const done = state === "finished" ? steps : state === "stopped" ? (cellProgress(folder)?.envSteps ?? 0) : 0;
+  const begun = from ? switchStep(from.config) : done;
+  return {
+    cell: cell.name,
+    state,
+    from: from?.name ?? null,
+    steps: steps - begun,
+    seconds: state === "finished" ? 0 : secondsBetween(measured, cell.config, begun),
+  };
+}
+
+function groupTable(groups: readonly Group[], trials: ReadonlyMap<string, Trial>): Table {
+  return {
+    columns: ["runs", "actor", "trained last", "own per agent", "steps/s"].map((title) => ({ title })),
+    rows: groups.map(({ name, title, config }) => {
+      const { parameters, ...measured } = trials.get(name)!;
+      const speed = config.steps / secondsBetween({ parameters, ...measured }, config, 0);
+      return [
+        title,
+        formatFixed(parameters.actorParameters, 0),
+        formatFixed(parameters.trainableParameters, 0),
+        formatFixed(parameters.ownParameters, 0),
+        formatFixed(speed, 0),
+      ];
+    }),
+  };
+}
+
+function cellTable(planned: readonly PlannedCell[]): Table {
+  return {
+    columns: ["run", "state", "from the switch of", "steps left", "time"].map((title) => ({ title })),
+    rows: planned.map(({ cell, state, from, steps, seconds }) => [
+      cell,
+      state,
+      from,
+      formatFixed(steps, 0),
+      formatDuration(seconds),
+    ]),
+  };
+}

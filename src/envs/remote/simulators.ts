@@ -1,0 +1,370 @@
+/**
+ * Who simulates which environments: simulators register, get environments, are told what to do next, answer, vanish, and
+ * others take over. Not HTTP (`http-edge.ts`), and not the trainer's memory (`remote-group.ts`).
+ *
+ * A simulator's environments of one group are a part. A command goes to one part, and a simulator has one command under
+ * way at a time: while the policy infers for one group, the simulator steps its environments of the other.
+ */
+import { randomBytes } from "node:crypto";
+import { LorasaError } from "../../base/errors.ts";
+import { type AnswerArrays, type Body, readAnswer } from "./answer.ts";
+import type { Command } from "./command.ts";
+import type { Layout } from "./layout.ts";
+import type { RemoteGroup } from "./remote-group.ts";
+import { difference, type Registration, whole, wrong } from "./spaces.ts";
+
+/** Simulators that may be registered at once, those waiting in line included. */
+const MAX_SIMULATORS = 1024;
+/** Names of simulators that are gone, kept to tell them so. */
+const REMEMBERED = 1024;
+const MAX_SEQUENCE = Number.MAX_SAFE_INTEGER;
+
+/** How many environments have a simulator. */
+export interface RemoteStatus {
+  readonly environments: number;
+  readonly connected: number;
+  readonly simulators: number;
+  /** Registered without an environment: they take over when one is free. */
+  readonly inLine: number;
+}
+
+export interface SimulatorsOptions {
+  readonly registration: Registration;
+  readonly layout: Layout;
+  readonly groups: readonly RemoteGroup[];
+  /** In each group. */
+  readonly envs: number;
+  readonly timeoutMs: number;
+  readonly now: () => number;
+  readonly onNote: (line: string) => void;
+  readonly onStatus: (status: RemoteStatus) => void;
+  /** Milliseconds that a simulator took for a command. */
+  readonly onSpent: (ms: number) => void;
+}
+
+/**
+ * idle: no episode may begin yet; reset and act: to be told; resetting and acting: told; fresh: its first observations
+ * are here, unseen by the trainer; shown: the trainer sees them.
+ */
+type PartState = "idle" | "reset" | "resetting" | "fresh" | "shown" | "act" | "acting";
+
+interface Part {
+  readonly group: number;
+  /** Within the group, and as the simulator counts them. */
+  readonly own: readonly number[];
+  readonly environments: readonly number[];
+  state: PartState;
+  /** The trainer wants another episode than the one under way. */
+  again: boolean;
+  fresh: AnswerArrays | undefined;
+}
+
+type Reply = (command: Command) => void;
+
+interface Told {
+  readonly command: Extract<Command, { kind: "reset" | "act" }>;
+  readonly part: Part;
+  readonly at: number;
+}
+
+interface Simulator {
+  readonly name: string;
+  readonly most: number;
+  parts: Part[];
+  /** Number of the last command, and of the last that was answered. */
+  sent: number;
+  answered: number;
+  /** The command under way, kept so that it can be told again, and whose it is. */
+  told: Told | undefined;
+  /** The request that waits for the next command. */
+  waiting: Reply | undefined;
+  seenAt: number;
+}
+
+export class Simulators {
+  readonly #options: SimulatorsOptions;
+  readonly #simulators = new Map<string, Simulator>();
+  /** Names of those that are gone, with why. */
+  readonly #gone = new Map<string, string>();
+  /** For each group, the environments without a simulator, in order. */
+  readonly #free: number[][];
+  #count = 0;
+
+  constructor(options: SimulatorsOptions) {
+    this.#options = options;
+    this.#free = options.groups.map(() => Array.from({ length: options.envs }, (_, e) => e));
+  }
+
+  get status(): RemoteStatus {
+    const all = [...this.#simulators.values()];
+    const free = this.#free.reduce((sum, own) => sum + own.length, 0);
+    const environments = this.#options.groups.length * this.#options.envs;
+    const inLine = all.filter(({ parts }) => parts.length === 0).length;
+    return { environments, connected: environments - free, simulators: all.length, inLine };
+  }
+
+  /**
+   * Takes a simulator in; its name is how it is called from now on.
+   * @throws LORASA_SIMULATOR for other spaces than the first simulator's, LORASA_UNAVAILABLE for one too many.
+   */
+  register(registration: Registration): { readonly name: string; readonly environments: number } {
+    const other = difference(this.#options.registration, registration);
+    if (other !== undefined) {
+      throw new LorasaError("LORASA_SIMULATOR", {
+        asked: `a simulator of other spaces than those being trained, ${other}`,
+        mend: "register with the same spaces as the first simulator, or start another training for this task",
+      });
+    }
+    if (this.#simulators.size >= MAX_SIMULATORS) {
+      throw new LorasaError("LORASA_UNAVAILABLE", {
+        asked: "registration",
+        expected: `at most ${MAX_SIMULATORS} simulators`,
+        received: "one more",
+      });
+    }
+    this.#count += 1;
+    // The number is for people; the rest keeps one trainer's simulators from answering another's.
+    const name = `${this.#count}-${randomBytes(4).toString("hex")}`;
+    const simulator: Simulator = {
+      name,
+      most: registration.environments,
+      parts: [],
+      sent: 0,
+      answered: 0,
+      told: undefined,
+      waiting: undefined,
+      seenAt: this.#options.now(),
+    };
+    this.#simulators.set(name, simulator);
+    this.#allot();
+    this.#tell();
+    return { name, environments: countOf(simulator) };
+  }
+
+  /**
+   * A request of simulator `name`: the answer to its command, or asking for the next one. `reply` is called once, now or
+   * later; the returned function takes it back. A refused answer changes nothing.
+   * @throws LORASA_SIMULATOR for a simulator that is gone or an answer that is late, and what `readAnswer` throws.
+   */
+  next(name: string, body: Body, reply: Reply): () => void {
+    const simulator = this.#find(name);
+    simulator.seenAt = this.#options.now();
+    const sequence = whole("sequence", body.fields["sequence"], 0, MAX_SEQUENCE);
+    const { told } = simulator;
+    if (told !== undefined && sequence === simulator.sent) this.#take(simulator, told, body);
+    else if (sequence !== simulator.answered) throw outOfTurn(simulator, sequence);
+    this.#release(simulator);
+    simulator.waiting = reply;
+    this.#dispatch(simulator);
+    return () => {
+      if (simulator.waiting === reply) simulator.waiting = undefined;
+      simulator.seenAt = this.#options.now();
+    };
+  }
+
+  /** A simulator leaves. @throws LORASA_SIMULATOR for one that is gone. */
+  leave(name: string): void {
+    this.#remove(this.#find(name), "left");
+  }
+
+  /** The trainer's step of a group: parts that it sees are told their actions, the others' episodes are cut off. */
+  step(index: number): void {
+    const group = this.#options.groups[index]!;
+    group.begin("step");
+    for (const [simulator, part] of this.#partsOf(index)) {
+      if (part.state === "shown") this.#want(simulator, part, "act");
+      else if (part.state === "fresh") this.#show(part);
+    }
+  }
+
+  /** The trainer's reset of a group: another episode everywhere. */
+  reset(index: number, seed: number): void {
+    const group = this.#options.groups[index]!;
+    group.seed(seed);
+    group.begin("reset");
+    for (const [simulator, part] of this.#partsOf(index)) {
+      part.fresh = undefined;
+      if (part.state === "resetting" || part.state === "acting") part.again = true;
+      else this.#want(simulator, part, "reset");
+    }
+  }
+
+  /** Gives up those that have asked for nothing for the timeout. */
+  expire(): void {
+    const { now, timeoutMs } = this.#options;
+    for (const simulator of [...this.#simulators.values()]) {
+      if (simulator.waiting !== undefined || now() - simulator.seenAt <= timeoutMs) continue;
+      this.#remove(simulator, `was given up: no request for ${timeoutMs / 1000} s`);
+    }
+  }
+
+  /** Tells all that wait that training is over. */
+  close(): void {
+    for (const simulator of [...this.#simulators.values()]) {
+      if (simulator.waiting === undefined) continue;
+      simulator.waiting({ kind: "close", sequence: simulator.answered });
+      this.goodbye(simulator.name);
+    }
+  }
+
+  /** A simulator has heard that training is over. */
+  goodbye(name: string): void {
+    this.#simulators.delete(name);
+  }
+
+  /** Checks an answer whole, then uses it. */
+  #take(simulator: Simulator, { command, part, at }: Told, body: Body): void {
+    const { layout, groups, now, onSpent } = this.#options;
+    const answer = readAnswer(body, command.kind, part.own.length, layout);
+    simulator.answered = simulator.sent;
+    simulator.told = undefined;
+    onSpent(now() - at);
+    const group = groups[part.group]!;
+    if (part.again) {
+      part.again = false;
+      part.state = "reset";
+    } else if (command.kind === "act") {
+      part.state = "shown";
+      group.step(part.own, answer);
+    } else {
+      part.fresh = answer;
+      part.state = "fresh";
+      if (group.underWay !== undefined) this.#show(part);
+    }
+  }
+
+  #show(part: Part): void {
+    part.state = "shown";
+    this.#options.groups[part.group]!.show(part.own, part.fresh!);
+    part.fresh = undefined;
+  }
+
+  #want(simulator: Simulator, part: Part, state: "reset" | "act"): void {
+    part.state = state;
+    this.#dispatch(simulator);
+  }
+
+  /** Tells a simulator that asks its next command, or again the one whose reply was lost. */
+  #dispatch(simulator: Simulator): void {
+    if (simulator.waiting === undefined) return;
+    simulator.told ??= this.#nextCommand(simulator);
+    if (simulator.told === undefined) return;
+    simulator.waiting(simulator.told.command);
+    simulator.waiting = undefined;
+    simulator.seenAt = this.#options.now();
+  }
+
+  #nextCommand(simulator: Simulator): Told | undefined {
+    const part = simulator.parts.find(({ state }) => state === "reset" || state === "act");
+    if (part === undefined) return undefined;
+    // The other part's turn comes first next time.
+    simulator.parts = [...simulator.parts.filter((other) => other !== part), part];
+    simulator.sent += 1;
+    return { command: this.#command(simulator.sent, part), part, at: this.#options.now() };
+  }
+
+  #command(sequence: number, part: Part): Told["command"] {
+    const group = this.#options.groups[part.group]!;
+    const { environments } = part;
+    if (part.state === "act") {
+      part.state = "acting";
+      return { kind: "act", sequence, environments, actions: group.takeActions(part.own) };
+    }
+    part.state = "resetting";
+    return { kind: "reset", sequence, environments, seeds: part.own.map((e) => group.nextSeed(e)) };
+  }
+
+  /** Answers an older request of the same simulator that still waits. */
+  #release(simulator: Simulator): void {
+    simulator.waiting?.({ kind: "wait", sequence: simulator.answered });
+    simulator.waiting = undefined;
+  }
+
+  /** Gives free environments to those in line, in the order in which they came. */
+  #allot(): void {
+    for (const simulator of this.#simulators.values()) {
+      if (simulator.parts.length > 0) continue;
+      for (const [group, own] of this.#choose(simulator.most)) {
+        const first = countOf(simulator);
+        const part: Part = {
+          group,
+          own,
+          environments: own.map((_, i) => first + i),
+          state: this.#options.groups[group]!.seeded ? "reset" : "idle",
+          again: false,
+          fresh: undefined,
+        };
+        simulator.parts.push(part);
+      }
+      if (simulator.parts.length > 0) this.#dispatch(simulator);
+    }
+  }
+
+  /** Takes up to `most` free environments: of one group where they fit, else from one group after another. */
+  #choose(most: number): [number, number[]][] {
+    const fits = this.#free.findIndex((own) => own.length >= most);
+    const groups = fits >= 0 ? [fits] : [...this.#free.keys()];
+    const chosen: [number, number[]][] = [];
+    let left = most;
+    for (const group of groups) {
+      const own = this.#free[group]!.splice(0, left);
+      left -= own.length;
+      if (own.length > 0) chosen.push([group, own]);
+    }
+    return chosen;
+  }
+
+  #remove(simulator: Simulator, why: string): void {
+    this.#simulators.delete(simulator.name);
+    this.#gone.set(simulator.name, why);
+    for (const oldest of this.#gone.keys()) {
+      if (this.#gone.size <= REMEMBERED) break;
+      this.#gone.delete(oldest);
+    }
+    simulator.waiting?.({ kind: "close", sequence: simulator.answered });
+    simulator.waiting = undefined;
+    for (const { group, own } of simulator.parts)
+      this.#free[group] = [...this.#free[group]!, ...own].sort((a, b) => a - b);
+    const dropped = countOf(simulator);
+    const what =
+      dropped === 0 ? "" : `; its ${dropped} unfinished episode${dropped > 1 ? "s are" : " is"} dropped`;
+    this.#options.onNote(`simulator ${simulator.name} ${why}${what}`);
+    this.#allot();
+    this.#tell();
+  }
+
+  #find(name: string): Simulator {
+    const simulator = this.#simulators.get(name);
+    if (simulator !== undefined) return simulator;
+    throw new LorasaError("LORASA_SIMULATOR", {
+      asked: `simulator ${name.slice(0, 40)}`,
+      expected: "one that is registered",
+      received: this.#gone.has(name) ? `one that ${this.#gone.get(name)}` : "an unknown one",
+      mend: "register again",
+    });
+  }
+
+  *#partsOf(group: number): Iterable<[Simulator, Part]> {
+    for (const simulator of this.#simulators.values())
+      for (const part of [...simulator.parts]) if (part.group === group) yield [simulator, part];
+  }
+
+  #tell(): void {
+    this.#options.onStatus(this.status);
+  }
+}
+
+function countOf({ parts }: Simulator): number {
+  return parts.reduce((sum, { own }) => sum + own.length, 0);
+}
+
+/** An answer to something else than the command under way. */
+function outOfTurn({ sent, answered }: Simulator, received: number): LorasaError {
+  if (received > sent) return wrong("sequence", `at most ${sent}, the last command's`, received);
+  return new LorasaError("LORASA_SIMULATOR", {
+    asked: `the answer to command ${received}`,
+    expected: `one to command ${sent}${sent === answered ? "" : `, or ${answered} to be told it again`}`,
+    received: "one that is over",
+    mend: "send one request at a time; register again if the commands are lost",
+  });
+}

@@ -1,0 +1,236 @@
+/** Tiny experiments run for real: what a stopped and resumed one, a shared start and a failing run leave. */
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { readExperiment } from "../../src/cli/experiment/experiment-file.ts";
+import { resolveGrid } from "../../src/cli/experiment/grid.ts";
+import { createRuntime } from "../../src/runtime/onnxruntime.ts";
+import { readMetrics } from "../../src/training/log/metrics-file.ts";
+import { train } from "../../src/training/run.ts";
+import { runCommand } from "../helpers/command-line.ts";
+import { tinyConfig } from "../helpers/tiny-run.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "lorasa-"));
+after(() => rmSync(folder, { recursive: true, force: true }));
+
+/** Episodes that end before the switch. */
+const SHORT = { envOptions: { episodeLimit: 100 } };
+
+/** An experiment's file. Runs are long enough to be stopped in their middle. */
+function experiment(name: string, more: object): string {
+  const path = join(folder, `${name}.json`);
+  const base = tinyConfig({ ...SHORT, steps: 3200, rolloutLength: 40, saveEvery: 320, evaluateEvery: 800 });
+  writeFileSync(path, JSON.stringify({ name, about: "Tiny.", base, seeds: [1], ...more }));
+  return path;
+}
+
+const GRID = experiment("grid", {
+  axes: { sharing: ["ps", "lorasa"] },
+  include: [{ name: "rank 4", set: { sharing: "lorasa", rank: 4, alpha: 4 } }],
+  baseline: { sharing: "ps" },
+});
+const whole = join(folder, "whole");
+
+/** A report's JSON without how long things took. */
+function timeless(directory: string): object {
+  const report = JSON.parse(readFileSync(join(directory, "report.json"), "utf8")) as { groups: object[] };
+  return { ...report, groups: report.groups.map((group) => ({ ...group, times: null })) };
+}
+
+/** Every file of a checkpoint by its path; of the manifest not how long the run took, nor ends of phases of another. */
+function contents(directory: string): Record<string, unknown> {
+  const files = readdirSync(directory, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name))
+    .sort();
+  return Object.fromEntries(
+    files.map((file) => [
+      file.slice(directory.length + 1),
+      file.endsWith("lorasa.json") ? timelessManifest(file) : readFileSync(file, "base64"),
+    ]),
+  );
+}
+
+function timelessManifest(file: string): object {
+  const manifest = JSON.parse(readFileSync(file, "utf8")) as { counters: object };
+  return { ...manifest, phases: null, counters: { ...manifest.counters, seconds: null } };
+}
+
+test("a grid leaves its report, and the same command runs nothing again", () => {
+  const first = runCommand(["experiment", GRID, "--out", whole, "--jobs", "2"]);
+  assert.equal(first.status, 0, first.stderr);
+  assert.match(first.stderr, /rank-4_seed1: starts from the switch of lorasa_seed1/);
+  assert.match(first.stderr, /ps_seed1: starts from the switch of lorasa_seed1/);
+  for (const name of ["report.json", "report.md", "report.html", "curve-return.svg", "final-return.svg"])
+    assert.ok(existsSync(join(whole, name)), name);
+  const markdown = readFileSync(join(whole, "report.md"), "utf8").split("\n");
+  assert.deepEqual(markdown.slice(0, 5), ["# grid", "", "```", `lorasa experiment ${GRID}`, "```"]);
+  const before = timeless(whole);
+
+  const again = runCommand(["experiment", GRID, "--out", whole, "--quiet", "--json"]);
+  assert.equal(again.status, 0, again.stderr);
+  assert.equal(again.stderr, "");
+  const answer = JSON.parse(again.stdout) as { finished: number; missing: []; groups: { sizes: object }[] };
+  assert.equal(answer.finished, 3);
+  assert.deepEqual(answer.missing, []);
+  assert.deepEqual(timeless(whole), before);
+});
+
+test("a run that started from another's switch is bit for bit the whole run", async () => {
+  const { cells } = resolveGrid(readExperiment(GRID));
+  const shared = ["ps_seed1", "rank-4_seed1"];
+  for (const name of shared) {
+    const { config } = cells.find((cell) => cell.name === name)!;
+    const alone = join(folder, `alone-${name}`);
+    const { return: reached, phases } = await train({ config, directory: alone, runtime: createRuntime() });
+    const result = JSON.parse(readFileSync(join(whole, name, "result.json"), "utf8")) as {
+      startedFrom: string;
+      return: object;
+      phases: { envSteps: number }[];
+      curves: { return: [number, number][] };
+    };
+    assert.match(result.startedFrom, /^lorasa_seed/);
+    assert.equal(readMetrics(join(whole, name, "metrics.jsonl"))[0]!.envSteps, 1760, "its own part alone");
+    assert.deepEqual(result.return, reached);
+    assert.deepEqual(contents(join(whole, name, "checkpoint")), contents(join(alone, "checkpoint")), name);
+    assert.deepEqual(
+      result.phases.map(({ envSteps }) => envSteps),
+      phases.map(({ envSteps }) => envSteps),
+    );
+    const rows = readMetrics(join(alone, "metrics.jsonl")).map(({ envSteps, metrics }) => [
+      envSteps,
+      metrics["return"],
+    ]);
+    assert.deepEqual(
+      result.curves.return,
+      rows.filter(([, value]) => Number.isFinite(value)),
+      `${name}: the curve goes back before the switch`,
+    );
+  }
+});
+
+test("a grid that was stopped and resumed gives the table of one that was not", async () => {
+  const stopped = join(folder, "stopped");
+  const args = [
+    "--import",
+    "tsx",
+    join("src", "cli", "main.ts"),
+    "experiment",
+    GRID,
+    "--out",
+    stopped,
+    "--jobs",
+    "2",
+  ];
+  const child = spawn(process.execPath, args, { stdio: ["ignore", "ignore", "pipe"] });
+  let said = "";
+  child.stderr.setEncoding("utf8").on("data", (part: string) => {
+    said += part;
+  });
+  const exited = new Promise<number | null>((resolve) => child.once("exit", resolve));
+  // As soon as a run has updated once.
+  const started = (): boolean =>
+    existsSync(stopped) &&
+    readdirSync(stopped).some(
+      (cell) =>
+        existsSync(join(stopped, cell, "metrics.jsonl")) &&
+        readFileSync(join(stopped, cell, "metrics.jsonl"), "utf8") !== "",
+    );
+  for (let looks = 0; looks < 1200 && !started() && child.exitCode === null; looks++)
+    await new Promise((resolve) => setTimeout(resolve, 25));
+  child.kill("SIGINT");
+  assert.equal(await exited, 130, said);
+  assert.match(said, /stopping every run after a checkpoint/);
+  assert.deepEqual(
+    readdirSync(stopped).filter((name) => name === "running.pid"),
+    [],
+    "the folder is let go",
+  );
+  const cells = readdirSync(stopped);
+  assert.ok(
+    cells.some((cell) => existsSync(join(stopped, cell, "checkpoint"))),
+    cells.join(),
+  );
+  assert.ok(
+    !cells.every((cell) => existsSync(join(stopped, cell, "result.json"))),
+    "none was left to resume",
+  );
+
+  const resumed = runCommand(["experiment", GRID, "--out", stopped, "--jobs", "3"]);
+  assert.equal(resumed.status, 0, resumed.stderr);
+  assert.match(resumed.stderr, /_seed1: goes on/);
+  const logs = cells.filter((cell) => existsSync(join(stopped, cell, "train.log")));
+  assert.ok(
+    logs.some((cell) =>
+      /going on from step \d+ of \S*checkpoint/.test(readFileSync(join(stopped, cell, "train.log"), "utf8")),
+    ),
+    "from its checkpoint and not anew",
+  );
+  assert.deepEqual(timeless(stopped), timeless(whole));
+  for (const chart of ["curve-return.svg", "final-return.svg"])
+    assert.equal(readFileSync(join(stopped, chart), "utf8"), readFileSync(join(whole, chart), "utf8"), chart);
+});
+
+test("a failing run is told and the others go on; a changed one is refused before anything runs", () => {
+  const out = join(folder, "failing");
+  const axes = { layers: { all: { excludeLayers: [] }, wrong: { excludeLayers: ["nose"] } } };
+  const base = tinyConfig(SHORT);
+  const path = experiment("failing", { base, axes });
+  const failing = runCommand(["experiment", path, "--out", out, "--json"]);
+  assert.equal(failing.status, 1, failing.stderr);
+  const answer = JSON.parse(failing.stdout) as { failed: { cell: string; why: string }[]; finished: number };
+  assert.equal(answer.finished, 1);
+  assert.deepEqual(
+    answer.failed.map(({ cell }) => cell),
+    ["wrong_seed1"],
+  );
+  assert.match(answer.failed[0]!.why, /nose/);
+
+  const changed = experiment("failing", { base: { ...base, rank: 3 }, axes });
+  const refused = runCommand(["experiment", changed, "--out", out]);
+  assert.equal(refused.status, 2);
+  assert.match(refused.stderr, /cell all_seed1: expected rank 2 as the finished run .*, received rank 3/);
+
+  const some = runCommand(["experiment", path, "--out", out, "--only", "nothing*"]);
+  assert.equal(some.status, 2);
+  assert.match(some.stderr, /--only nothing\*: .*runs: all_seed1, wrong_seed1/);
+});
+
+test("a dry run tells runs, parameters and time, and leaves no folder", () => {
+  const out = join(folder, "dry");
+  const { status, stdout, stderr } = runCommand([
+    "experiment",
+    GRID,
+    "--out",
+    out,
+    "--dry-run",
+    "--json",
+    "--only",
+    "rank*,ps_seed1",
+  ]);
+  assert.equal(status, 0, stderr);
+  const plan = JSON.parse(stdout) as {
+    estimatedSeconds: number;
+    groups: { name: string; parameters: Record<string, number> }[];
+    cells: { cell: string; from: string | null; steps: number; config: { rank: number } }[];
+  };
+  assert.deepEqual(
+    plan.cells.map(({ cell, from, steps, config }) => [cell, from, steps, config.rank]),
+    [
+      ["ps_seed1", "lorasa_seed1", 1600, 2],
+      ["rank-4_seed1", "lorasa_seed1", 1600, 4],
+    ],
+  );
+  assert.ok(plan.estimatedSeconds > 0);
+  const [ps, rank] = plan.groups.map(({ parameters }) => parameters) as [
+    Record<string, number>,
+    Record<string, number>,
+  ];
+  assert.equal(ps["ownParameters"], 0);
+  assert.equal(rank["trainableParameters"], 2 * rank["ownParameters"]!);
+  assert.equal(rank["actorParameters"], ps["actorParameters"]! + rank["trainableParameters"]!);
+  assert.ok(!existsSync(out));
+});
