@@ -13,7 +13,7 @@ import {
   type WeightBinding,
 } from "../models/bindings.ts";
 import { agentId, rowId, teamId } from "../models/observation.ts";
-import { adapterLayers, type Team } from "../models/team.ts";
+import { adapterLayers, isFactored, type Team } from "../models/team.ts";
 import { LorasaError } from "../src/base/errors.ts";
 import { floatTensor } from "../src/base/tensor.ts";
 import { ADAPTER_DTYPES, type Precision } from "../src/checkpoint/repository.ts";
@@ -189,7 +189,7 @@ function factoredBinding(
 /** @throws LORASA_CONFIG. */
 function requireAdapters(team: Team): void {
   const { sharing } = team;
-  if (sharing.kind === "low-rank" && sharing.clusterOf === undefined) return;
+  if (isFactored(team)) return;
   throw new LorasaError("LORASA_CONFIG", {
     asked: "a factored export",
     expected: "a team with low-rank adapters on one backbone",

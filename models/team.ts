@@ -46,6 +46,11 @@ export interface TeamAdapterLayer {
   readonly loraB: FloatTensor;
 }
 
+/** Whether the team is adapters on one backbone, which can be kept apart: what a factored export takes. */
+export function isFactored({ sharing }: Pick<Team, "sharing">): boolean {
+  return sharing.kind === "low-rank" && sharing.clusterOf === undefined;
+}
+
 /** Layers that have an adapter, as files and manifests describe them. */
 export function adapterLayers(
   team: Pick<Team, "sharing" | "parameters">,

@@ -87,7 +87,9 @@ export class AdvantageEstimator {
   normalise(): void {
     const { shape, active } = this.#buffer;
     const perAgent = shape.heads === shape.agents;
-    const groups = perAgent && this.#config.sharing === "nps" ? shape.agents : 1;
+    const { sharing, algo } = this.#config;
+    // A2PO compares agents with one another, so their advantages have one scale.
+    const groups = perAgent && sharing === "nps" && algo !== "a2po" ? shape.agents : 1;
     normaliseAdvantages(this.#output.advantages, groups, perAgent ? active : this.#present);
   }
 

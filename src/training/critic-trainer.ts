@@ -47,7 +47,9 @@ export function createCriticLearner(options: CriticTrainerOptions): AsyncLearner
       debias: floatTensor([layout.owners]),
     },
   };
-  return options.ownThread && coresOfProcess() > 1 && gainsByThread(runtime) ? threadLearner(common) : localLearner(common);
+  return options.ownThread && coresOfProcess() > 1 && gainsByThread(runtime)
+    ? threadLearner(common)
+    : localLearner(common);
 }
 
 /** Whether a value head learns by itself: with the agent that it is of, from returns corrected for that agent. */

@@ -4,7 +4,7 @@ import type { TrainConfig } from "./config.ts";
 import { A2PO_PRESETS } from "./presets/a2po.ts";
 import { COMMON, type Presets } from "./presets/common.ts";
 import { HARL_PRESETS } from "./presets/harl.ts";
-import { LORASA_PRESETS } from "./presets/lorasa.ts";
+import { RELEASED_PRESETS } from "./presets/lorasa.ts";
 import { SMAC_PRESETS } from "./presets/smac.ts";
 
 export const PRESETS: Presets = {
@@ -34,7 +34,7 @@ export const PRESETS: Presets = {
       evaluationEpisodes: 4,
     },
   },
-  ...LORASA_PRESETS,
+  ...RELEASED_PRESETS,
   ...HARL_PRESETS,
   ...A2PO_PRESETS,
   ...SMAC_PRESETS,

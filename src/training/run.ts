@@ -7,6 +7,7 @@
  */
 import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
+import { setImmediate } from "node:timers/promises";
 import type { Team } from "../../models/team.ts";
 import { LorasaError } from "../base/errors.ts";
 import { diskError } from "../base/files.ts";
@@ -155,6 +156,8 @@ class TrainRun {
       const before = this.#trainer.envSteps;
       const report = await this.#iterate();
       if (!report) break;
+      // Where nothing runs in a thread, nothing else lets a signal in.
+      await setImmediate();
       this.#recent = [...this.#recent, ...report.episodes].slice(-RECENT_EPISODES);
       const evaluated = crossed(before, report.envSteps, config.evaluateEvery)
         ? await this.#evaluate()

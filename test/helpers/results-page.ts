@@ -36,6 +36,7 @@ function section({ title, command, about }: Benchmark): string[] {
     encoding: "utf8",
   });
   if (stdout.trim() === "") process.exit(1);
-  const shown = `$ node --import tsx ${command.join(" ")}`;
+  const words = command.map((word) => (/^[\w./,:=@-]+$/.test(word) ? word : `"${word}"`));
+  const shown = `$ node --import tsx ${words.join(" ")}`;
   return [`## ${title}`, "", about, "", "```", shown, stdout.trimEnd(), "```", ""];
 }

@@ -23,7 +23,7 @@ import { createRuntime } from "../../src/runtime/onnxruntime.ts";
 import type { Runtime, Session } from "../../src/runtime/session.ts";
 import { assertClose } from "../helpers/close.ts";
 import { compareRow as row } from "../helpers/compare-rows.ts";
-import { randomTeam, SHARINGS } from "../helpers/team.ts";
+import { randomTeam, SHARINGS, type SharingName } from "../helpers/team.ts";
 import { temporaryFolder } from "../helpers/temporary-folder.ts";
 
 const runtime = createRuntime();
@@ -52,6 +52,15 @@ for (const sharing of SHARINGS) {
     }
   });
 }
+
+test("repeated agents are of the clusters and types of those that they repeat", () => {
+  const rowsOf = (sharing: SharingName) => resizeTeam(randomTeam({ sharing }), 5, 1).sharing;
+  const clusterOf = [0, 1, 0, 0, 1];
+  assert.deepEqual(rowsOf("clustered"), { kind: "clustered", clusterOf });
+  const { sharing } = randomTeam({ sharing: "low-rank on clusters by type" });
+  const adapterOf = [0, 1, 1, 0, 1];
+  assert.deepEqual(rowsOf("low-rank on clusters by type"), { ...sharing, clusterOf, adapterOf });
+});
 
 test("repeated agents are near those that they repeat, and not the same", () => {
   const team = randomTeam();

@@ -63,7 +63,11 @@ test("merging adds alpha/rank·A·B to a weight and alpha/rank·B to a log-std, 
 
 for (const sharing of SHARINGS) {
   test(`weights formed on the host are those of the training graph: ${sharing}`, () => {
-    for (const options of [{ rank: 1 }, { rank: 8, recurrent: true }, { exclude: ["mlp.1", "head.log_std"] }]) {
+    for (const options of [
+      { rank: 1 },
+      { rank: 8, recurrent: true },
+      { exclude: ["mlp.1", "head.log_std"] },
+    ]) {
       const team = randomTeam({ ...options, sharing });
       const { parameters, adapters } = team;
       const backbone = floatTensor(parameters.backbone.dims, team.backbone);

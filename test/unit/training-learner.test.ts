@@ -150,7 +150,8 @@ test("owners that have no part in an update keep their numbers, momentum and cou
   assert.deepEqual(row(parametersOf(apart), 1), row(optionsOf(1, 1).parameters, 1));
   await together.update(batch(), RATES);
   const first = await together.state();
-  await apart.update(batch(), { ...RATES, owners: [0, 1] });
+  await apart.update(batch(), { ...RATES, owners: [1] });
+  await apart.update(batch(), { ...RATES, owners: [0] });
   await together.update(batch(), RATES);
   const [state, second] = [await apart.state(), await together.state()];
   assert.deepEqual(state.updates, [4, 2]);

@@ -156,7 +156,8 @@ test("the switch is a whole number of rollouts, within the run", () => {
   assert.equal(at(1e-9), 0);
   assert.equal(switchStep(tinyConfig({ sharing: "ps" })), 480);
   const config = tinyConfig();
-  const sharingAt = (of: TrainConfig, envSteps: number) => sharingIn(of, phaseAt(of, envSteps), { agents: [] });
+  const sharingAt = (of: TrainConfig, envSteps: number) =>
+    sharingIn(of, phaseAt(of, envSteps), { agents: [] });
   assert.equal(sharingAt(config, 239).kind, "shared");
   assert.equal(sharingAt(config, 240).kind, "low-rank");
   assert.equal(sharingAt({ ...config, sharing: "nps" }, 0).kind, "individual");

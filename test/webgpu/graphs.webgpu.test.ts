@@ -21,6 +21,7 @@ import { createRuntime } from "../../src/runtime/onnxruntime.ts";
 import { actingGraph, formsNetworks, networksGraph } from "../../src/training/acting-graph.ts";
 import { actorStep } from "../../src/training/actor-step.ts";
 import { criticStep } from "../../src/training/critic-step.ts";
+import { ratioGraph } from "../../src/training/ratio-graph.ts";
 import { randomTeam, SHARINGS } from "../helpers/team.ts";
 import { NO_WEBGPU } from "../helpers/webgpu.ts";
 
@@ -124,6 +125,8 @@ for (const head of HEADS) {
           const team = randomTeam({ ...sizes, head, sharing, recurrent });
           const graphs = {
             step: stepOf(team),
+            "a block's step": stepOf(team, 2),
+            ratio: ratioOf(team),
             acting: actingOf(team, true),
             evaluating: actingOf(team, false),
           };
@@ -139,16 +142,19 @@ for (const head of HEADS) {
 test("no node of a critic's step or of the graph that forms networks is left to the CPU", { skip }, () => {
   for (const recurrent of [false, { layersAfter: 1 }] as const) {
     for (const separate of [false, true]) {
-      const critic = { ...criticOf(recurrent), separate };
-      const model = criticStep({
-        critic,
-        layout: criticParameters(critic),
-        chunks: 4,
-        chunkLength: recurrent ? 3 : 1,
-        huberDelta: 1,
-        maxGradientNorm: 10,
-      });
-      assert.deepEqual(cpuNodes(model), []);
+      for (const picked of [false, true]) {
+        const critic = { ...criticOf(recurrent), separate };
+        const model = criticStep({
+          critic,
+          layout: criticParameters(critic),
+          chunks: 4,
+          chunkLength: recurrent ? 3 : 1,
+          huberDelta: 1,
+          maxGradientNorm: 10,
+          picked,
+        });
+        assert.deepEqual(cpuNodes(model), [], `separate ${separate}, picked ${picked}`);
+      }
     }
   }
   for (const name of SHARINGS) {
@@ -158,7 +164,7 @@ test("no node of a critic's step or of the graph that forms networks is left to 
   }
 });
 
-function stepOf(team: Team): OnnxModel {
+function stepOf(team: Team, block?: number): OnnxModel {
   return actorStep({
     actor: team.actor,
     sharing: team.sharing,
@@ -169,6 +175,19 @@ function stepOf(team: Team): OnnxModel {
     ratio: "product",
     entropyCoefficient: 0.01,
     maxGradientNorm: 10,
+    ...(block !== undefined && { block, partial: true, others: "inside" as const }),
+  });
+}
+
+function ratioOf(team: Team): OnnxModel {
+  return ratioGraph({
+    actor: team.actor,
+    sharing: team.sharing,
+    parameters: team.parameters,
+    actionSizes: team.agents.map(({ actionSize }) => actionSize),
+    chunks: 4,
+    chunkLength: team.actor.body.recurrent ? 3 : 1,
+    block: 1,
   });
 }
 

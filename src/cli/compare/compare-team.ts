@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
 import { resizeTeam } from "../../../models/resize-team.ts";
-import type { Team } from "../../../models/team.ts";
+import { isFactored, type Team } from "../../../models/team.ts";
 import { LorasaError } from "../../base/errors.ts";
 import type { Precision } from "../../checkpoint/repository.ts";
 import type { Device } from "../../runtime/session.ts";
@@ -141,7 +141,7 @@ function ascending(values: readonly number[]): number[] {
 }
 
 function availableModes(team: Team): Mode[] {
-  return MODES.filter((mode) => team.sharing.kind === "low-rank" || !hasBank(mode));
+  return MODES.filter((mode) => isFactored(team) || !hasBank(mode));
 }
 
 function largestDifference(targets: readonly VerifiedTarget[]): number {

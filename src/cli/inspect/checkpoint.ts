@@ -66,6 +66,7 @@ export function inspectCheckpoint(directory: string): Inspection {
   };
   const bytes = files.reduce((sum, file) => sum + file.bytes, 0);
   const own = parameters.adapterPerAgent;
+  const adapters = team.parameters.adapters?.owners ?? 0;
   const text = paragraphs(
     factLines({
       "a checkpoint of": `${team.environment.name}, ${team.agents.length} agents`,
@@ -77,7 +78,7 @@ export function inspectCheckpoint(directory: string): Inspection {
         own === 0
           ? "none"
           : `${exactCount(own)} parameters an agent, ${share(own, parameters.backbone)} of the backbone; ` +
-            `${team.agents.length} agents together ${share(own * team.agents.length, parameters.backbone)}`,
+            `${adapters} of them ${share(own * adapters, parameters.backbone)}`,
       critic: `${exactCount(parameters.critic)} parameters`,
       files: `${files.length}, ${exactBytes(bytes)}, checksums verified`,
     }),

@@ -40,7 +40,7 @@ const battle = (env: string, own: Partial<TrainConfig>): Presets[string] => ({
   config: { ...BATTLE, env, ...own },
 });
 
-export const LORASA_PRESETS: Presets = {
+export const RELEASED_PRESETS: Presets = {
   "lorasa-halfcheetah": robot("mujoco/HalfCheetah-2x3", {
     envs: 16,
     rolloutLength: 250,
