@@ -101,6 +101,8 @@ function finalCharts({ title, groups }: Facet, beside: readonly GroupReport[]): 
       ["won", "Final episodes won", "percent", ({ won }) => won],
     ];
   return charts.flatMap(([name, heading, format, spreadOf]) => {
+    // One group alone is told whole by its row of the table.
+    if (beside.length === 1) return [];
     if (groups.every((group) => spreadOf(group) === null)) return [];
     return [finalChart({ name, heading, format, title, groups, beside, spreadOf })];
   });

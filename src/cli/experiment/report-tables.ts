@@ -62,10 +62,11 @@ function againstCell({ baseline }: GroupReport): string | null {
   return withInterval(baseline.difference, baseline.interval, signed);
 }
 
-/** The highest mean return of each task. */
+/** The highest mean return of each task that has several groups. */
 function best(groups: readonly GroupReport[]): number[] {
   const tasks = [...new Set(groups.map(({ env }) => env))];
-  return tasks.map((env) => {
+  const compared = tasks.filter((task) => groups.filter(({ env }) => env === task).length > 1);
+  return compared.map((env) => {
     const means = groups.map((group) => (group.env === env ? group.return.mean : Number.NEGATIVE_INFINITY));
     return means.indexOf(Math.max(...means));
   });
