@@ -8,12 +8,13 @@ import { createVectorEnv } from "../envs/vector.ts";
 import { candidates } from "../runtime/choose.ts";
 import type { Runtime } from "../runtime/session.ts";
 import { stepMs } from "../training/device-time.ts";
-import type { Episode } from "../training/episodes.ts";
+import { type Episode, meanFigures } from "../training/episodes.ts";
 import { evaluate } from "../training/evaluation.ts";
 import { loadRun } from "../training/saved-run.ts";
 import { addRuntimeOptions, openRuntime, openTensorflow, type RuntimeFlags } from "./backend.ts";
 import { answer, wholeNumber, withJson } from "./command.ts";
 import { playEpisodes } from "./play/episodes.ts";
+import { figuresText } from "./play/figures.ts";
 import { localTeam } from "./play/policies.ts";
 
 interface EvaluateFlags extends RuntimeFlags {
@@ -45,11 +46,14 @@ async function runEvaluate(path: string, flags: EvaluateFlags): Promise<{ json: 
     ? await playExportedOn(path, flags)
     : await playCheckpoint(path, flags);
   const returns = episodes.map((episode) => episode.return);
-  const json = { returns, mean: mean(returns), std: standardDeviation(returns) };
+  const figures = meanFigures(episodes);
+  const json = { returns, mean: mean(returns), std: standardDeviation(returns), figures };
   const lines = episodes.map(
     (episode, index) => `episode ${index + 1}: return ${episode.return.toFixed(1)}, ${episode.length} steps`,
   );
-  return { json, text: [...lines, `mean ${json.mean.toFixed(1)} ± ${json.std.toFixed(1)}`].join("\n") };
+  const told = figuresText(figures);
+  const average = `mean ${json.mean.toFixed(1)} ± ${json.std.toFixed(1)}`;
+  return { json, text: [...lines, told === "" ? average : `${average}, ${told}`].join("\n") };
 }
 
 function note(line: string): void {

@@ -7,8 +7,10 @@ import { formatCount, formatMicroseconds } from "../base/format.ts";
 import { mean, quantile, standardDeviation } from "../base/statistics.ts";
 import { createVectorEnv } from "../envs/vector.ts";
 import { DEVICE_CHOICES, type DeviceChoice } from "../runtime/choose.ts";
+import { type Episode, meanFigures } from "../training/episodes.ts";
 import { answer, wholeNumber, withJson } from "./command.ts";
 import { playEpisodes } from "./play/episodes.ts";
+import { figuresText } from "./play/figures.ts";
 import { describeServed, ServedTeam } from "./play/policies.ts";
 import { readToken } from "./serve.ts";
 
@@ -34,6 +36,8 @@ export interface SimulationResult {
   readonly returns: readonly number[];
   readonly mean: number;
   readonly std: number;
+  /** Means of what the task tells of its episodes besides, such as `won`. */
+  readonly figures: Readonly<Record<string, number>>;
   readonly requestsPerSecond: number;
   /** Time of a request at the client, its queueing and the network included. */
   readonly latencyUs: { readonly p50: number; readonly p99: number };
@@ -70,10 +74,11 @@ Examples:
 
 async function runSimulate(flags: SimulateFlags): Promise<{ json: object; text: string }> {
   const { result, devices } = await simulateFlags(flags);
-  const { mean: average, std, requestsPerSecond, latencyUs } = result;
+  const { mean: average, std, figures, requestsPerSecond, latencyUs } = result;
+  const told = figuresText(figures);
   const text = [
     ...devices.map(({ model, device, why }) => `${model} on ${why ?? device}`),
-    `return ${average.toFixed(1)} ± ${std.toFixed(1)} over ${result.returns.length} episodes`,
+    `return ${average.toFixed(1)} ± ${std.toFixed(1)} over ${result.returns.length} episodes${told && `, ${told}`}`,
     `${formatCount(requestsPerSecond)} requests/s, latency p50 ${formatMicroseconds(latencyUs.p50)}, p99 ${formatMicroseconds(latencyUs.p99)}`,
     ...Object.entries(result.adapterVersions).map(
       ([agent, versions]) => `${agent}: adapter version ${versions.join(", ")}`,
@@ -130,12 +135,7 @@ export async function simulate(
           options.onStep?.(latencies.length);
         },
       });
-      return summarise(
-        episodes.map((episode) => episode.return),
-        latencies,
-        performance.now() - started,
-        policy,
-      );
+      return summarise(episodes, latencies, performance.now() - started, policy);
     } finally {
       await vectorEnv.close();
     }
@@ -145,15 +145,17 @@ export async function simulate(
 }
 
 function summarise(
-  returns: readonly number[],
+  episodes: readonly Episode[],
   latencies: readonly number[],
   ms: number,
   policy: ServedTeam,
 ): SimulationResult {
+  const returns = episodes.map((episode) => episode.return);
   return {
     returns,
     mean: mean(returns),
     std: standardDeviation(returns),
+    figures: meanFigures(episodes),
     requestsPerSecond: (latencies.length / ms) * 1000,
     latencyUs: { p50: quantile(latencies, 0.5), p99: quantile(latencies, 0.99) },
     adapterVersions: Object.fromEntries(

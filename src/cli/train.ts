@@ -12,6 +12,7 @@ import { type TrainResult, type TrainRunOptions, train } from "../training/run.t
 import { loadRun } from "../training/saved-run.ts";
 import { addRuntimeOptions, type DeviceTest, openRuntime, type RuntimeFlags } from "./backend.ts";
 import { answer, numberIn, wholeNumber, withJson } from "./command.ts";
+import { figuresText } from "./play/figures.ts";
 import { addPushOptions, PUSH_HELP, type PushFlags, pushReport, pushText, startPusher } from "./push.ts";
 import { readToken } from "./serve.ts";
 
@@ -159,7 +160,16 @@ async function runTrain(flags: TrainFlags): Promise<{ json: object; text: string
   }
 }
 
+/** @throws LORASA_FLAG for an address that others reach, without a token. */
 function remoteOf(listen: string, tokenFile: string | undefined): NonNullable<TrainRunOptions["remote"]> {
+  if (tokenFile === undefined && !/^(127\.|localhost:|\[::1\])/.test(listen)) {
+    throw new LorasaError("LORASA_FLAG", {
+      asked: `--listen ${listen}`,
+      expected: "an address of this machine alone, or a token",
+      received: "no token",
+      mend: "add --token-file FILE (lorasa token makes one), or listen on 127.0.0.1",
+    });
+  }
   return { listen, ...(tokenFile !== undefined && { token: readToken(tokenFile) }) };
 }
 
@@ -214,10 +224,11 @@ function summary(result: TrainResult, directory: string, pushed: readonly string
       `  ${phase.padEnd(9)} to step ${formatCount(envSteps)}: return ${value.toFixed(1)}`,
   );
   const { mean, std } = result.return;
+  const told = figuresText(result.figures);
   return [
     result.interrupted ? "interrupted; a checkpoint was written" : "finished",
     ...phases,
-    `return ${mean.toFixed(1)} ± ${std.toFixed(1)}, ${formatCount(result.envStepsPerSecond)} environment steps a second`,
+    `return ${mean.toFixed(1)} ± ${std.toFixed(1)}${told && `, ${told}`}, ${formatCount(result.envStepsPerSecond)} environment steps a second`,
     `checkpoint  ${result.checkpoint}`,
     ...pushed,
     result.interrupted

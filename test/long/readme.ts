@@ -3,7 +3,8 @@
  *
  * `npm run results:readme`, after the other results commands.
  */
-import { readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { writeFileAtomic } from "../../src/base/files.ts";
 import { formatBytes, formatMicroseconds } from "../../src/base/format.ts";
 
@@ -15,6 +16,19 @@ interface CompareRow {
   readonly residentBytes: number;
   readonly swapMs: number;
 }
+
+interface ExperimentReport {
+  readonly name: string;
+  readonly about: string;
+  readonly groups: readonly {
+    readonly title: string;
+    readonly seeds: readonly number[];
+    readonly return: { readonly mean: number };
+    readonly won: { readonly mean: number } | null;
+  }[];
+}
+
+const EXPERIMENTS = "docs/results/experiments";
 
 const benchmarks = readFileSync("docs/results/benchmarks.md", "utf8");
 const serving = readFileSync("docs/results/serving.md", "utf8");
@@ -38,6 +52,22 @@ function modes(agents: number, rows: number, show: (row: CompareRow) => string):
       return `${mode} ${show(row)}`;
     })
     .join(", ");
+}
+
+/** A row an experiment that is kept: what each of its groups reached. */
+function experimentRows(): string[][] {
+  return readdirSync(EXPERIMENTS)
+    .filter((name) => existsSync(join(EXPERIMENTS, name, "report.json")))
+    .map((name) => {
+      const report = JSON.parse(
+        readFileSync(join(EXPERIMENTS, name, "report.json"), "utf8"),
+      ) as ExperimentReport;
+      const reached = report.groups.map(({ title, seeds, return: { mean }, won }) => {
+        const value = won ? `${(100 * won.mean).toFixed(0)} % won` : mean.toFixed(0);
+        return `${title} ${value}${seeds.length === 1 ? " (one seed)" : ""}`;
+      });
+      return [report.about, reached.join(", "), `experiments/${name}/report.md`];
+    });
 }
 
 const [harl, lorasa] = learning.split("## LoRASA's") as [string, string];
@@ -64,6 +94,7 @@ const rows = [
     `return ${average.toFixed(0)} at the switch (500 k), ${figure(lorasa, /end: \*\*(\d+)/)} with adapters at 1 M (${figure(lorasa, /(\d+) shared throughout/)} shared throughout)`,
     "learning.md",
   ],
+  ...experimentRows(),
   [
     "Serving a team request of 8 agents, 16 connections, against a bare `node:http` handler of the same bytes and graph",
     `${figure(serving, /binary over bare: ([\d.]+)/)} times as many requests (binary), ${figure(serving, /JSON over bare: ([\d.]+)/)} (JSON); ${figure(serving, /binary over Express: ([\d.]+)/)} and ${figure(serving, /JSON over Express: ([\d.]+)/)} times an Express route`,
