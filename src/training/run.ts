@@ -5,52 +5,34 @@
  * The folder holds `metrics.jsonl`, `events.out.tfevents.*`, `checkpoint/` (the latest) and, for LoRASA, `switch/` (the
  * shared policy when adapters start).
  */
-import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { setImmediate } from "node:timers/promises";
 import type { Team } from "../../models/team.ts";
 import { LorasaError } from "../base/errors.ts";
-import { diskError } from "../base/files.ts";
 import { mean, standardDeviation } from "../base/statistics.ts";
 import { envSpec } from "../envs/registry.ts";
-import { createRemoteVectorEnv, type RemoteVectorEnvOptions } from "../envs/remote/remote-vector.ts";
 import { createVectorEnv } from "../envs/vector.ts";
-import { createVectorEnvBeside } from "../envs/vector-beside.ts";
 import type { VectorEnv } from "../envs/vector-contract.ts";
 import type { Runtime } from "../runtime/session.ts";
 import { clusterAgents } from "./clustering.ts";
-import {
-  needsClusters,
-  type Phase,
-  requireSameNetwork,
-  startsAdapters,
-  switchStep,
-  type TrainConfig,
-} from "./config.ts";
+import { needsClusters, type Phase, startsAdapters, switchStep } from "./config.ts";
 import { type Episode, meanFigures, meanReturn } from "./episodes.ts";
 import { evaluate } from "./evaluation.ts";
 import { MetricsFile } from "./log/metrics-file.ts";
 import type { ProgressState } from "./log/progress.ts";
 import { EventFile } from "./log/tensorboard.ts";
-import { loadRun, type SavedRun, saveRun, trainerState } from "./saved-run.ts";
+import { type SavedRun, saveRun, trainerState } from "./saved-run.ts";
+import { matching, openRun, type StartOptions } from "./start.ts";
 import { type IterationReport, Trainer } from "./trainer.ts";
+import { type EnvironmentsOptions, isRemote, trainingEnvironments } from "./training-environments.ts";
 
-export interface TrainRunOptions {
-  readonly config: TrainConfig;
-  readonly directory: string;
+export interface TrainRunOptions extends StartOptions, EnvironmentsOptions {
   readonly runtime: Runtime;
-  /** Goes on from the folder's checkpoint instead of refusing a folder that has one. */
-  readonly resume?: boolean;
-  /** Starts from another run's checkpoint: its networks, normaliser, environments and step count. */
-  readonly from?: string;
   /** When it fires, the iteration under way ends, a checkpoint is written and the run returns. */
   readonly signal?: AbortSignal;
   readonly onProgress?: (state: Omit<ProgressState, "perSecond">) => void;
   /** After each iteration; the team is a copy. */
   readonly onTeam?: (team: Team, at: { envSteps: number; meanReturn: number | null }) => void;
-  readonly onNote?: (line: string) => void;
-  /** Where simulators connect, for the environment `remote`. */
-  readonly remote?: Pick<RemoteVectorEnvOptions, "listen" | "token">;
 }
 
 /** What a finished or interrupted run was. */
@@ -294,43 +276,6 @@ class TrainRun {
   }
 }
 
-/** Environments of simulators that connect, whose name is theirs to say. */
-const REMOTE = "remote";
-
-function isRemote({ env }: TrainConfig): boolean {
-  return env === REMOTE;
-}
-
-/** Those that are trained on, in two groups: one simulates while the policy infers for the other. */
-async function trainingEnvironments(options: TrainRunOptions): Promise<VectorEnv> {
-  const { config, remote, onNote, signal } = options;
-  if (!isRemote(config)) {
-    const { env: name, envOptions, envs } = config;
-    return createVectorEnvBeside({ name, options: envOptions, envs });
-  }
-  if (!remote) {
-    throw new LorasaError("LORASA_CONFIG", {
-      asked: `environment ${REMOTE}`,
-      expected: "an address to listen on",
-      received: "none",
-      mend: "add --listen 127.0.0.1:9100",
-    });
-  }
-  const vectorEnv = await createRemoteVectorEnv({
-    ...remote,
-    envs: config.envs,
-    ...(onNote && { onNote }),
-    ...(signal && { signal }),
-  });
-  try {
-    await vectorEnv.begin(config.seed);
-    return vectorEnv;
-  } catch (error) {
-    await vectorEnv.close();
-    throw error;
-  }
-}
-
 /** The clusters of agents where the run shares within them. */
 function clustersOf(
   { config, runtime, onNote }: TrainRunOptions,
@@ -351,54 +296,6 @@ function prefixed(prefix: string, figures: Readonly<Record<string, number>>): Re
       value,
     ]),
   );
-}
-
-/** The run to go on from, if any and if its networks are those asked for; makes the folder. */
-function openRun(
-  { config, directory, resume, from }: TrainRunOptions,
-  checkpoint: string,
-): ReturnType<typeof loadRun> | undefined {
-  const load = (path: string): ReturnType<typeof loadRun> => {
-    const run = loadRun(path);
-    requireSameNetwork(config, run.saved.config, run.saved.phase === "adapters", `checkpoint ${path}`);
-    return run;
-  };
-  if (resume) return load(checkpoint);
-  if (existsSync(checkpoint)) {
-    throw new LorasaError("LORASA_EXISTS", {
-      asked: `training into ${directory}`,
-      expected: "a folder without a run",
-      received: `a checkpoint in ${checkpoint}`,
-      mend: "add --resume to go on with it, or choose another --out",
-    });
-  }
-  const loaded = from === undefined ? undefined : load(from);
-  const done = loaded?.saved.counters.envSteps ?? 0;
-  if (done >= config.steps) {
-    throw new LorasaError("LORASA_CONFIG", {
-      asked: "steps",
-      expected: `more than the ${done} of checkpoint ${from}`,
-      received: `${config.steps}`,
-      mend: "steps count from the beginning of that run",
-    });
-  }
-  try {
-    mkdirSync(directory, { recursive: true });
-  } catch (cause) {
-    throw diskError(`making ${directory}`, cause);
-  }
-  return loaded;
-}
-
-/** The checkpoint, if its environment is the one asked for. @throws LORASA_CONFIG. */
-function matching<T extends { readonly saved: SavedRun }>(loaded: T, { spec }: VectorEnv, path: string): T {
-  const { name } = loaded.saved.environment;
-  if (name === spec.name) return loaded;
-  throw new LorasaError("LORASA_CONFIG", {
-    asked: `checkpoint ${path}`,
-    expected: `one of ${spec.name}`,
-    received: name,
-  });
 }
 
 /** Whether a multiple of `every` lies in (before, after]. */

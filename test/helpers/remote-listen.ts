@@ -80,7 +80,7 @@ export class Puppet {
     const client = new RemoteClient(url);
     const { status, json } = await client.call("/v1/simulators", spaces);
     assert.equal(status, 201, json.error);
-    const puppet = new Puppet(client, json.simulator, json.environments);
+    const puppet = new Puppet(client, json.simulator, Number(json.environments));
     puppets.set(url, [...(puppets.get(url) ?? []), puppet]);
     return puppet;
   }

@@ -44,8 +44,20 @@ export interface Reply {
   readonly status: number;
   readonly body: Buffer;
   /** The body's JSON, or the header of a binary one; tests read what fields they expect. */
-  // biome-ignore lint/suspicious/noExplicitAny: a test's view of JSON
-  readonly json: any;
+  readonly json: ReplyJson;
+}
+
+/** Every field that a reply of the protocol may have; a reply has some of them. */
+export interface ReplyJson {
+  readonly error: string;
+  readonly simulator: string;
+  readonly sequence: number;
+  readonly command: "reset" | "act" | "wait" | "close";
+  /** Those that a command is for; how many were given, in the reply to a registration. */
+  readonly environments: number | readonly number[];
+  readonly seeds: readonly number[];
+  /** For each environment and agent a choice, or numbers. */
+  readonly actions: readonly (readonly (number | readonly number[])[])[];
 }
 
 /** HTTP calls of the protocol on kept connections. */
@@ -159,7 +171,7 @@ export async function simulate(
         continue;
       }
       if (!(await before(json.command, steps))) return steps;
-      const chosen: number[] = json.environments;
+      const chosen = [json.environments].flat();
       if (json.command === "reset") {
         const views = chosen.map((e, i) => copied(envs[e]!.reset(json.seeds[i])));
         answer = answered(json.sequence, views, undefined, binary, spec);
