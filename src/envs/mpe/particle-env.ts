@@ -3,6 +3,7 @@ import { LorasaError } from "../../base/errors.ts";
 import { Random } from "../../base/random.ts";
 import { actionWidth } from "../buffers.ts";
 import type { Env, EnvBuffers, EnvSpec, StepResult } from "../contract.ts";
+import { closedError, endedError, notFiniteError, requireSavedSize } from "../refusals.ts";
 import { Scene } from "./scene.ts";
 import { MOVES, type ParticleTask } from "./task.ts";
 import type { ParticleTeam } from "./tasks.ts";
@@ -55,11 +56,7 @@ export class ParticleEnv implements Env {
   step(actions: Float32Array, buffers: EnvBuffers): StepResult {
     this.#refuseClosed("step");
     if (this.#ended) {
-      throw new LorasaError("LORASA_SIMULATOR", {
-        asked: `step of ${this.spec.name}`,
-        expected: "an episode under way",
-        mend: "call reset after an episode's end",
-      });
+      throw endedError(this.spec.name);
     }
     this.#refuseUnsound(actions);
     if (this.spec.actionSpace.kind === "discrete") this.#driveByChoices(actions);
@@ -87,17 +84,10 @@ export class ParticleEnv implements Env {
   /** @throws LORASA_SHAPE for a state of another task, LORASA_NOT_FINITE for one that is damaged. */
   restore(saved: Float64Array, buffers: EnvBuffers): void {
     this.#refuseClosed("restore");
-    const asked = `saved state of ${this.spec.name}`;
-    const expected = SAVED.scene + this.#scene.values.length;
-    if (saved.length !== expected) {
-      throw new LorasaError("LORASA_SHAPE", {
-        asked,
-        expected: `${expected} numbers`,
-        received: `${saved.length}`,
-        mend: "resume with the task that it was saved from",
-      });
+    requireSavedSize(this.spec.name, saved, SAVED.scene + this.#scene.values.length);
+    if (!saved.every(Number.isFinite)) {
+      throw notFiniteError(`saved state of ${this.spec.name}`, "NaN or an infinity");
     }
-    if (!saved.every(Number.isFinite)) throw notFinite(asked, "NaN or an infinity");
     const [a = 0, b = 0, c = 0, d = 0] = saved.subarray(SAVED.words, SAVED.words + 4);
     this.#random = Random.restore({ words: [a, b, c, d], spare: null });
     this.#steps = saved[SAVED.steps]!;
@@ -116,7 +106,7 @@ export class ParticleEnv implements Env {
     const width = actionWidth(this.spec);
     for (let i = 0; i < agents.length * width; i++) {
       const action = actions[i]!;
-      if (!Number.isFinite(action)) throw notFinite(this.#placeName(i, width), String(action));
+      if (!Number.isFinite(action)) throw notFiniteError(this.#placeName(i, width), String(action));
       if (actionSpace.kind === "continuous") continue;
       if (Number.isInteger(action) && action >= 0 && action < actionSpace.count) continue;
       throw new LorasaError("LORASA_RANGE", {
@@ -187,14 +177,10 @@ export class ParticleEnv implements Env {
 
   #refuseClosed(asked: string): void {
     if (!this.#closed) return;
-    throw new LorasaError("LORASA_DISPOSED", { asked: `${asked} of ${this.spec.name}`, received: "closed" });
+    throw closedError(asked, this.spec.name);
   }
 }
 
 function bounded(action: number): number {
   return Math.min(Math.max(action, 0), 1);
-}
-
-function notFinite(asked: string, received: string): LorasaError {
-  return new LorasaError("LORASA_NOT_FINITE", { asked, expected: "finite numbers", received });
 }

@@ -1,7 +1,7 @@
 /** One team on one MuJoCo robot: reset, step, reward, observations, saving. Which task it is comes as data. */
-import { LorasaError } from "../../base/errors.ts";
 import { Random } from "../../base/random.ts";
 import type { Env, EnvBuffers, EnvSpec, StepResult } from "../contract.ts";
+import { closedError, endedError, notFiniteError, requireSavedSize } from "../refusals.ts";
 import { Simulation } from "./engine.ts";
 import { toMjcf } from "./mjcf.ts";
 import { Sensing } from "./sensing.ts";
@@ -79,11 +79,7 @@ export class MujocoEnv implements Env {
   step(actions: Float32Array, buffers: EnvBuffers): StepResult {
     this.#refuseClosed("step");
     if (this.#ended) {
-      throw new LorasaError("LORASA_SIMULATOR", {
-        asked: `step of ${this.spec.name}`,
-        expected: "an episode under way",
-        mend: "call reset after an episode's end",
-      });
+      throw endedError(this.spec.name);
     }
     const effort = this.#drive(actions);
     const before = this.#sensing.place;
@@ -114,24 +110,16 @@ export class MujocoEnv implements Env {
   /** @throws LORASA_SHAPE for a state of another robot, LORASA_NOT_FINITE for one that is damaged. */
   restore(saved: Float64Array, buffers: EnvBuffers): void {
     this.#refuseClosed("restore");
-    const expected = this.#savedSize;
-    if (saved.length !== expected) {
-      throw new LorasaError("LORASA_SHAPE", {
-        asked: `saved state of ${this.spec.name}`,
-        expected: `${expected} numbers`,
-        received: `${saved.length}`,
-        mend: "resume with the task that it was saved from",
-      });
-    }
+    requireSavedSize(this.spec.name, saved, this.#savedSize);
     const [a = 0, b = 0, c = 0, d = 0] = saved.subarray(SAVED.words, SAVED.words + 4);
     const spare = saved[SAVED.hasSpare] === 1 ? saved[SAVED.spare]! : null;
     this.#random = Random.restore({ words: [a, b, c, d], spare });
     this.#steps = saved[SAVED.steps]!;
     this.#ended = saved[SAVED.ended] === 1;
-    const sensed = expected - this.#sensing.savedSize;
+    const sensed = this.#savedSize - this.#sensing.savedSize;
     this.#simulation.restore(saved.subarray(SAVED.simulation, sensed));
     if (!this.#sensing.restore(saved, sensed))
-      throw notFinite(`saved state of ${this.spec.name}`, "NaN or an infinity");
+      throw notFiniteError(`saved state of ${this.spec.name}`, "NaN or an infinity");
     this.#show(buffers);
   }
 
@@ -145,7 +133,7 @@ export class MujocoEnv implements Env {
     let effort = 0;
     for (let i = 0; i < motorOf.length; i++) {
       const action = motorOf[i]! < 0 ? 0 : actions[i]!;
-      if (!Number.isFinite(action)) throw notFinite(this.#placeName(i), String(action));
+      if (!Number.isFinite(action)) throw notFiniteError(this.#placeName(i), String(action));
       effort += action * action;
     }
     const { controls } = this.#simulation;
@@ -186,12 +174,8 @@ export class MujocoEnv implements Env {
 
   #refuseClosed(asked: string): void {
     if (!this.#simulation.closed) return;
-    throw new LorasaError("LORASA_DISPOSED", { asked: `${asked} of ${this.spec.name}`, received: "closed" });
+    throw closedError(asked, this.spec.name);
   }
-}
-
-function notFinite(asked: string, received: string): LorasaError {
-  return new LorasaError("LORASA_NOT_FINITE", { asked, expected: "finite numbers", received });
 }
 
 /** Rows of one width, row after row, −1 where a row is shorter. */

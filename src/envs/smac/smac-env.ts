@@ -2,6 +2,7 @@
 import { LorasaError } from "../../base/errors.ts";
 import { Random } from "../../base/random.ts";
 import type { Env, EnvBuffers, EnvSpec, StepResult } from "../contract.ts";
+import { closedError, endedError, notFiniteError, requireSavedSize } from "../refusals.ts";
 import { writeAgentStates } from "./agent-state.ts";
 import { createBattle } from "./battle.ts";
 import { FrameStack } from "./frames.ts";
@@ -191,36 +192,19 @@ export class SmacEnv implements Env {
   }
 
   #refuseDamaged(saved: Float64Array): void {
-    const asked = `saved state of ${this.spec.name}`;
-    const expected = this.#savedSize();
-    if (saved.length !== expected) {
-      throw new LorasaError("LORASA_SHAPE", {
-        asked,
-        expected: `${expected} numbers`,
-        received: `${saved.length}`,
-        mend: "resume with the task that it was saved from",
-      });
-    }
+    requireSavedSize(this.spec.name, saved, this.#savedSize());
     if (saved.every(Number.isFinite)) return;
-    throw new LorasaError("LORASA_NOT_FINITE", {
-      asked,
-      expected: "finite numbers",
-      received: "NaN or an infinity",
-    });
+    throw notFiniteError(`saved state of ${this.spec.name}`, "NaN or an infinity");
   }
 
   #refuseEnded(): void {
     if (!this.#ended) return;
-    throw new LorasaError("LORASA_SIMULATOR", {
-      asked: `step of ${this.spec.name}`,
-      expected: "an episode under way",
-      mend: "call reset after an episode's end",
-    });
+    throw endedError(this.spec.name);
   }
 
   #refuseClosed(asked: string): void {
     if (!this.#closed) return;
-    throw new LorasaError("LORASA_DISPOSED", { asked: `${asked} of ${this.spec.name}`, received: "closed" });
+    throw closedError(asked, this.spec.name);
   }
 }
 
