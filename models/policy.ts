@@ -1,5 +1,5 @@
 /** A team's policy: its networks, how the agents share them, and the flat parameters of each part. */
-import { floatTensor } from "../src/base/tensor.ts";
+import { elementCount, floatTensor } from "../src/base/tensor.ts";
 import type { GraphBuilder } from "../src/graph/builder.ts";
 import type { Value } from "../src/graph/value.ts";
 import { adapterLayout, flatAdapters, type LoraConfig, type RankedLayer, rankedLayers } from "./adapters.ts";
@@ -20,7 +20,7 @@ import {
   critic,
   hiddenSize,
 } from "./networks.ts";
-import { encode, encodedSize, teamId } from "./observation.ts";
+import { encode, encodedSize, pickedId, teamId } from "./observation.ts";
 import { ParameterLayout, type ParameterSource, type ParameterSpec, recordParameters } from "./parameters.ts";
 
 /** For each agent, which row of the parameters is its own: 0, 1, … without gaps. */
@@ -81,7 +81,7 @@ export function lossGroups(sharing: Sharing, agents: number): RowOfAgent {
   return (sharing.kind === "low-rank" && sharing.adapterOf) || Array.from({ length: agents }, (_, n) => n);
 }
 
-/** How often a row occurs first: rows are numbered without gaps. */
+/** How many rows agents have: they are numbered without gaps. */
 export function rowCount(rowOf: RowOfAgent): number {
   return Math.max(...rowOf) + 1;
 }
@@ -174,9 +174,17 @@ export function networkLayout(
   return ownedNetworks(backbone, kind === "shared" ? 1 : agents, kind === "shared" ? "team" : "agent");
 }
 
-/** Encoded vectors of a whole team or critic, float32 [N, rows, F], from raw ones [N or 1, rows, O]. */
-export function encodeTeam(g: GraphBuilder, raw: Value, config: ActorConfig | CriticConfig): Value {
-  return encode(g, raw, config.encoder, teamId(g, config.encoder));
+/**
+ * Encoded vectors of a whole team or critic, float32 [N, rows, F], from raw ones [N or 1, rows, O].
+ * @param pick float32 [b, N]: rows of an identity; then only those agents', [b, rows, F].
+ */
+export function encodeTeam(
+  g: GraphBuilder,
+  raw: Value,
+  { encoder }: ActorConfig | CriticConfig,
+  pick?: Value,
+): Value {
+  return encode(g, raw, encoder, pick ? pickedId(g, encoder, pick) : teamId(g, encoder));
 }
 
 function backboneOwners(sharing: Sharing, agents: number): number {
@@ -228,7 +236,7 @@ function flattened(
   source: ParameterSource,
 ): Value {
   const parts = backbone.specs.map((spec) => {
-    const size = spec.shape.reduce((product, axis) => product * axis, 1);
+    const size = elementCount(spec.shape);
     const tensor = source.get(g, { ...spec, owner: "agent" });
     const owned = tensor.shape.length > spec.shape.length ? tensor.shape[0]! : 1;
     return g.expand(g.reshape(tensor, [owned, size]), [agents, size]);

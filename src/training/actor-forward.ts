@@ -8,7 +8,6 @@
 import type { WeightBinding } from "../../models/bindings.ts";
 import { entropy, type HeadOutput, logProb } from "../../models/distributions.ts";
 import { type ActorConfig, actor } from "../../models/networks.ts";
-import { encode, pickedId } from "../../models/observation.ts";
 import {
   type ActorParameters,
   agentNetworks,
@@ -61,9 +60,7 @@ export function actorForward(g: GraphBuilder, config: ActorForwardConfig, flat: 
   const categorical = network.head.kind === "categorical";
   const mask = categorical ? tensor("action_mask", network.head.size) : undefined;
   const binding = bindingOf(g, config, flat, frozen, pick);
-  const encoded = pick
-    ? encode(g, observations, network.encoder, pickedId(g, network.encoder, pick))
-    : encodeTeam(g, observations, network);
+  const encoded = encodeTeam(g, observations, network, pick);
   const recurrent = recurrentInputs(g, network.body, agents, config);
   const { output } = actor(g, binding, g.stopGradient(encoded), network, recurrent, mask);
   const width = categorical ? 1 : network.head.size;

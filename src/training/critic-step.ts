@@ -6,7 +6,6 @@
  */
 import type { WeightBinding } from "../../models/bindings.ts";
 import { type CriticConfig, critic } from "../../models/networks.ts";
-import { encode, pickedId } from "../../models/observation.ts";
 import type { ParameterLayout } from "../../models/parameters.ts";
 import { criticBinding, encodeTeam, pickedBinding } from "../../models/policy.ts";
 import { GraphBuilder } from "../graph/builder.ts";
@@ -46,9 +45,7 @@ export function criticStep(config: CriticStepConfig): OnnxModel {
   const clipRange = g.input("clip_range", "float32", []);
   const pick = config.picked ? g.input("pick", "float32", [1, values]) : undefined;
   const norm = valueNorm(g, layout.owners, returns, pick);
-  const x = pick
-    ? encode(g, state, network.encoder, pickedId(g, network.encoder, pick))
-    : encodeTeam(g, state, network);
+  const x = encodeTeam(g, state, network, pick);
   const { value } = critic(
     g,
     bindingOf(g, config, optimizer.parameters, pick),

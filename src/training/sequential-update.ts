@@ -36,7 +36,7 @@ export interface SequentialUpdateOptions {
   readonly rates: { readonly actor: number; readonly critic: number };
 }
 
-/** Learns from the rollout once: the estimator has taken it in. @returns means over the steps of all agents. */
+/** Learns from the rollout once, whose plain advantages are estimated. @returns means over the steps of all agents. */
 export async function updateSequentially(
   options: SequentialUpdateOptions,
 ): Promise<{ figures: ActorFigures; critic: UpdateResult }> {
@@ -57,7 +57,6 @@ class SequentialUpdate {
     const { config, buffer, estimator, block, random, iteration } = options;
     this.#options = options;
     this.#batches = new AgentBatches(buffer, estimator, block);
-    estimator.estimate();
     estimator.normalise();
     const { agents, heads } = buffer.shape;
     const scores = advantageScores(estimator.advantages, buffer.values, agents, heads);

@@ -146,6 +146,7 @@ export async function rolloutSetup(
 
   const estimator = new AdvantageEstimator(config, buffer);
   estimator.begin(valueNormOf(learner));
+  estimator.estimate();
   const forward = {
     ...forwardConfig(options, actor.parameters),
     chunks: buffer.chunks,
