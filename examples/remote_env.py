@@ -18,6 +18,7 @@ import http.client
 import importlib
 import json
 import pathlib
+import signal
 import struct
 import sys
 import time
@@ -59,16 +60,22 @@ class Trainer:
         return json.loads(self._request("POST", path, body, JSON))
 
     def leave(self, name):
-        self._request("DELETE", f"/v1/simulators/{name}", b"", JSON)
+        """Says that this simulator is gone, once: without a word the trainer waits for it until its timeout."""
+        # A request that was broken off leaves its connection unusable.
+        self.close()
+        try:
+            self._request("DELETE", f"/v1/simulators/{name}", b"", JSON, patience=0)
+        except (OSError, http.client.HTTPException, Refused):
+            pass
 
     def close(self):
         if self._connection is not None:
             self._connection.close()
             self._connection = None
 
-    def _request(self, method, path, body, kind):
+    def _request(self, method, path, body, kind, patience=None):
         # Every request may be repeated: the sequence number tells the trainer that it has had it.
-        give_up = time.monotonic() + self._patience
+        give_up = time.monotonic() + (self._patience if patience is None else patience)
         while True:
             try:
                 if self._connection is None:
@@ -79,7 +86,7 @@ class Trainer:
                 break
             except (OSError, http.client.HTTPException):
                 self.close()
-                if time.monotonic() > give_up:
+                if time.monotonic() >= give_up:
                     raise
                 time.sleep(0.2)
         if reply.status < 300:
@@ -115,11 +122,12 @@ def simulate(trainer, environments, log=lambda line: None):
                     arrays = _views([env.reset(seed) for env, seed in zip(chosen, command["seeds"])])
                 else:
                     actions = _actions(command, environments[0].spaces)
-                    arrays = _stepped(chosen, actions)
+                    arrays = _stepped(chosen, actions, environments[0].spaces.get("figures", []))
                     steps += len(chosen)
         except Gone as gone:
             log(str(gone))
-        except KeyboardInterrupt:
+        except BaseException:
+            # Also when the environment fails or the process is told to end: others take over at once.
             trainer.leave(name)
             raise
 
@@ -129,13 +137,14 @@ def _views(views):
     return {name: [view[name] for view in views] for name in names}
 
 
-def _stepped(environments, actions):
-    """The result of one step; an episode that ended gives its last view, and the next one's first."""
+def _stepped(environments, actions, names):
+    """The result of one step; an episode that ended gives its last view and figures `names`, and the next one's first."""
     views, lasts, results = [], [], []
     for env, action in zip(environments, actions):
         view, reward, terminated, truncated, figures = env.step(action)
         over = terminated or truncated
-        results.append((reward, terminated, truncated, figures if over else None))
+        # In the order of their names, as binary sends them.
+        results.append((reward, terminated, truncated, {name: figures[name] for name in names} if over else None))
         lasts.append(view if over else None)
         views.append(env.reset(None) if over else view)
     rewards, terminated, truncated, figures = zip(*results)
@@ -145,7 +154,7 @@ def _stepped(environments, actions):
         arrays["final_observations"] = [last and last["observations"] for last in lasts]
         if "state" in arrays:
             arrays["final_state"] = [last and last["state"] for last in lasts]
-        if any(figures):
+        if names:
             arrays["figures"] = list(figures)
     return arrays
 
@@ -164,13 +173,14 @@ def _actions(command, spaces):
 
 def _pack(sequence, arrays):
     """The header's length, the header, and the arrays as float32 in the order that it names."""
-    width = {name: max((sum(1 for _ in _flat(item)) for item in items), default=0) for name, items in arrays.items()}
     header = json.dumps({"sequence": sequence, "arrays": list(arrays)}).encode()
     numbers = array.array("f")
-    for name, items in arrays.items():
-        for item in items:
+    for items in arrays.values():
+        rows = [None if item is None else list(_flat(item)) for item in items]
+        width = max((len(row) for row in rows if row is not None), default=0)
+        for row in rows:
             # What has not ended has no last view: its place is filled and not read.
-            numbers.extend([0.0] * width[name] if item is None else _flat(item))
+            numbers.extend([0.0] * width if row is None else row)
     if sys.byteorder == "big":
         numbers.byteswap()
     return struct.pack("<I", len(header)) + header + numbers.tobytes()
@@ -299,6 +309,8 @@ def main():
     teams = [ParallelTeam(env, task, limit) for env in made]
     token = asked.token_file.read_text().strip() if asked.token_file else None
     trainer = Trainer(asked.url, token, binary=not asked.json)
+    # Told to end, it leaves as it does after any other fault.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         steps = simulate(trainer, teams, log=lambda line: print(line, file=sys.stderr, flush=True))
         print(json.dumps({"steps": steps}))

@@ -10,6 +10,7 @@ import { Progress } from "../training/log/progress.ts";
 import { defaultConfig, PRESETS, preset } from "../training/presets.ts";
 import { type TrainResult, type TrainRunOptions, train } from "../training/run.ts";
 import { loadRun } from "../training/saved-run.ts";
+import { isRemote } from "../training/training-environments.ts";
 import { addRuntimeOptions, type DeviceTest, openRuntime, type RuntimeFlags } from "./backend.ts";
 import { answer, numberIn, wholeNumber, withJson } from "./command.ts";
 import { figuresText } from "./play/figures.ts";
@@ -35,6 +36,7 @@ interface TrainFlags extends PushFlags, RuntimeFlags {
   readonly quiet?: boolean;
   readonly listen?: string;
   readonly tokenFile?: string;
+  readonly simulatorTimeout?: number;
   readonly json?: boolean;
 }
 
@@ -88,6 +90,11 @@ export function trainCommand(): Command {
     .option("--resume", "go on with the run in --out, exactly as if it had not stopped")
     .option("--listen <host:port>", "where simulators connect, with --env remote (docs/remote.md)")
     .option("--token-file <file>", "simulators must send the token in it, with --env remote")
+    .option(
+      "--simulator-timeout <seconds>",
+      "how long a simulator's step or reset may take, with --env remote (default: 60)",
+      numberIn(0.1, 86_400),
+    )
     .option("--quiet", "no progress line");
   return addPushOptions(addRuntimeOptions(command))
     .addHelpText(
@@ -114,6 +121,7 @@ ${PUSH_HELP}`,
 
 async function runTrain(flags: TrainFlags): Promise<{ json: object; text: string }> {
   const config = resolveConfig(flags);
+  const remote = remoteOf(config, flags);
   const progress = new Progress({ quiet: flags.quiet ?? false });
   const warn = (line: string): void => {
     if (flags.quiet) process.stderr.write(`lorasa: ${line}\n`);
@@ -139,7 +147,7 @@ async function runTrain(flags: TrainFlags): Promise<{ json: object; text: string
       ...(pusher && { onTeam: (team, at) => pusher.offer(team, at) }),
       ...(flags.resume && { resume: true }),
       ...(flags.from !== undefined && { from: flags.from }),
-      ...(flags.listen !== undefined && { remote: remoteOf(flags.listen, flags.tokenFile) }),
+      ...(remote && { remote }),
     });
     progress.close();
     const pushed = pusher && pushReport(flags, await pusher.finish());
@@ -151,7 +159,7 @@ async function runTrain(flags: TrainFlags): Promise<{ json: object; text: string
         peakMemoryBytes: process.resourceUsage().maxRSS * 1024,
         ...(pushed && { push: pushed }),
       },
-      text: summary(result, flags.out, pushed && pushText(pushed)),
+      text: summary(result, config, flags, pushed && pushText(pushed)),
     };
   } finally {
     progress.close();
@@ -160,8 +168,18 @@ async function runTrain(flags: TrainFlags): Promise<{ json: object; text: string
   }
 }
 
-/** @throws LORASA_FLAG for an address that others reach, without a token. */
-function remoteOf(listen: string, tokenFile: string | undefined): NonNullable<TrainRunOptions["remote"]> {
+/** @throws LORASA_FLAG for an address that others reach, without a token, or for another task than simulators'. */
+function remoteOf(
+  config: TrainConfig,
+  { listen, tokenFile, simulatorTimeout }: TrainFlags,
+): TrainRunOptions["remote"] {
+  if (!isRemote(config)) {
+    const flags = { "--listen": listen, "--token-file": tokenFile, "--simulator-timeout": simulatorTimeout };
+    const [asked] = Object.entries(flags).find(([, value]) => value !== undefined) ?? [];
+    if (asked === undefined) return undefined;
+    throw new LorasaError("LORASA_FLAG", { asked, expected: "--env remote", received: config.env });
+  }
+  if (listen === undefined) return undefined;
   if (tokenFile === undefined && !/^(127\.|localhost:|\[::1\])/.test(listen)) {
     throw new LorasaError("LORASA_FLAG", {
       asked: `--listen ${listen}`,
@@ -170,7 +188,11 @@ function remoteOf(listen: string, tokenFile: string | undefined): NonNullable<Tr
       mend: "add --token-file FILE (lorasa token makes one), or listen on 127.0.0.1",
     });
   }
-  return { listen, ...(tokenFile !== undefined && { token: readToken(tokenFile) }) };
+  return {
+    listen,
+    ...(tokenFile !== undefined && { token: readToken(tokenFile) }),
+    ...(simulatorTimeout !== undefined && { timeoutSeconds: simulatorTimeout }),
+  };
 }
 
 function deviceTest(config: TrainConfig): DeviceTest {
@@ -218,21 +240,39 @@ function fieldHelp(): string {
     .join("\n");
 }
 
-function summary(result: TrainResult, directory: string, pushed: readonly string[] = []): string {
+function summary(
+  result: TrainResult,
+  config: TrainConfig,
+  flags: TrainFlags,
+  pushed: readonly string[] = [],
+): string {
   const phases = result.phases.map(
     ({ phase, envSteps, return: value }) =>
       `  ${phase.padEnd(9)} to step ${formatCount(envSteps)}: return ${value.toFixed(1)}`,
   );
   const { mean, std } = result.return;
   const told = figuresText(result.figures);
+  const reached = Number.isFinite(mean) ? `return ${mean.toFixed(1)} ± ${std.toFixed(1)}` : "return –";
   return [
     result.interrupted ? "interrupted; a checkpoint was written" : "finished",
     ...phases,
-    `return ${mean.toFixed(1)} ± ${std.toFixed(1)}${told && `, ${told}`}, ${formatCount(result.envStepsPerSecond)} environment steps a second`,
+    `${reached}${told && `, ${told}`}, ${formatCount(result.envStepsPerSecond)} environment steps a second`,
     `checkpoint  ${result.checkpoint}`,
     ...pushed,
-    result.interrupted
-      ? `go on       lorasa train --resume --out ${directory}`
-      : `next        lorasa evaluate ${result.checkpoint}\n            lorasa export ${result.checkpoint} --mode factored --out models-repository`,
+    ...(result.interrupted ? [`go on       ${resumeLine(flags)}`] : nextLines(result.checkpoint, config)),
   ].join("\n");
+}
+
+function resumeLine({ out, listen, tokenFile }: TrainFlags): string {
+  const token = tokenFile === undefined ? "" : ` --token-file ${tokenFile}`;
+  return `lorasa train --resume --out ${out}${listen === undefined ? "" : ` --listen ${listen}${token}`}`;
+}
+
+/** Tasks of simulators that connect cannot be played without them. */
+function nextLines(checkpoint: string, config: TrainConfig): string[] {
+  const exported = `lorasa export ${checkpoint} --mode factored --out models-repository`;
+  const lines = isRemote(config)
+    ? [exported, "lorasa serve models-repository"]
+    : [`lorasa evaluate ${checkpoint}`, exported];
+  return lines.map((line, index) => (index === 0 ? "next" : "").padEnd(12) + line);
 }

@@ -15,14 +15,14 @@ import { createVectorEnv } from "../envs/vector.ts";
 import type { VectorEnv } from "../envs/vector-contract.ts";
 import type { Runtime } from "../runtime/session.ts";
 import { clusterAgents } from "./clustering.ts";
-import { needsClusters, type Phase, startsAdapters, switchStep } from "./config.ts";
+import { needsClusters, type Phase, phaseAt } from "./config.ts";
 import { type Episode, meanFigures, meanReturn } from "./episodes.ts";
 import { evaluate } from "./evaluation.ts";
 import { MetricsFile } from "./log/metrics-file.ts";
 import type { ProgressState } from "./log/progress.ts";
 import { EventFile } from "./log/tensorboard.ts";
 import { type SavedRun, saveRun, trainerState } from "./saved-run.ts";
-import { matching, openRun, type StartOptions } from "./start.ts";
+import { openRun, requireSameTask, type StartOptions } from "./start.ts";
 import { type IterationReport, Trainer } from "./trainer.ts";
 import { type EnvironmentsOptions, isRemote, trainingEnvironments } from "./training-environments.ts";
 
@@ -40,7 +40,10 @@ export interface TrainResult {
   readonly checkpoint: string;
   readonly envSteps: number;
   readonly envStepsPerSecond: number;
-  /** Of the deterministic evaluation at the end; of recent training episodes when interrupted. */
+  /**
+   * Of the deterministic evaluation at the end; of recent training episodes when interrupted or where simulators are
+   * remote, NaN before one has ended.
+   */
   readonly return: { readonly mean: number; readonly std: number };
   /** Means of what the task tells of those episodes besides, such as `won`. */
   readonly figures: Readonly<Record<string, number>>;
@@ -52,7 +55,7 @@ export interface TrainResult {
 export interface PhaseResult {
   readonly phase: Phase;
   readonly envSteps: number;
-  /** Mean return of the deterministic evaluation. */
+  /** Mean return of the deterministic evaluation; where simulators are remote, of recent training episodes. */
   readonly return: number;
   /** Means of what the task tells of its episodes besides, such as `won`. */
   readonly figures?: Readonly<Record<string, number>>;
@@ -95,13 +98,11 @@ class TrainRun {
     const vectorEnv = await trainingEnvironments(options);
     let trainer: Trainer | undefined;
     try {
+      if (loaded) requireSameTask(loaded.saved, vectorEnv.spec, options.from ?? checkpoint);
       const clusterOf = loaded?.saved.clusterOf ?? clustersOf(options, vectorEnv);
       trainer = new Trainer({ config, runtime, vectorEnv, clusterOf });
       if (loaded) {
-        await trainer.restore(
-          trainerState(matching(loaded, vectorEnv, options.from ?? checkpoint)),
-          loaded.saved.phase,
-        );
+        await trainer.restore(trainerState(loaded), loaded.saved.phase);
         onNote?.(`going on from step ${trainer.envSteps} of ${options.from ?? checkpoint}`);
       }
       return new TrainRun({ ...options, clusterOf }, trainer, vectorEnv, loaded?.saved);
@@ -145,7 +146,7 @@ class TrainRun {
         ? await this.#evaluate()
         : undefined;
       this.#log(report, evaluated);
-      const switches = startsAdapters(config) && report.envSteps === switchStep(config);
+      const switches = report.phase === "shared" && phaseAt(config, report.envSteps) === "adapters";
       if (switches && !this.#trainer.done) await this.#endShared();
       else if (crossed(before, report.envSteps, config.saveEvery)) await this.#save("checkpoint");
     }
@@ -183,7 +184,7 @@ class TrainRun {
       return: meanReturn(this.#recent),
       episodes: report.episodes.length,
       ...prefixed("episode", meanFigures(this.#recent)),
-      ...(evaluated && { evaluationReturn: meanReturn(evaluated) }),
+      ...(evaluated?.length && { evaluationReturn: meanReturn(evaluated) }),
       ...(evaluated && prefixed("evaluation", meanFigures(evaluated))),
       ...report.figures,
       ...Object.fromEntries(Object.entries(report.ms).map(([name, ms]) => [`${name}Ms`, ms])),
@@ -206,17 +207,19 @@ class TrainRun {
 
   /** The shared policy as the adapters find it, kept beside the latest checkpoint. */
   async #endShared(): Promise<void> {
-    const { return: reached } = await this.#endPhase();
+    const result = await this.#endPhase();
+    const reached = result === undefined ? "not known: no episode has ended" : result.return.toFixed(1);
     await this.#save("switch");
     await this.#save("checkpoint");
     this.#options.onNote?.(
-      `shared policy kept in ${join(this.#options.directory, "switch")}: return ${reached.toFixed(1)}; adapters start`,
+      `shared policy kept in ${join(this.#options.directory, "switch")}: return ${reached}; adapters start`,
     );
   }
 
-  /** Evaluates and remembers how good the policy is here. */
-  async #endPhase(): Promise<PhaseResult> {
+  /** Evaluates and remembers how good the policy is here; nothing where no episode of remote simulators has ended yet. */
+  async #endPhase(): Promise<PhaseResult | undefined> {
     this.#evaluated = await this.#evaluate();
+    if (this.#evaluated.length === 0) return undefined;
     const result = {
       phase: this.#trainer.phase,
       envSteps: this.#trainer.envSteps,

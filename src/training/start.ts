@@ -2,9 +2,11 @@
 import { existsSync, mkdirSync } from "node:fs";
 import { LorasaError } from "../base/errors.ts";
 import { diskError } from "../base/files.ts";
-import type { VectorEnv } from "../envs/vector-contract.ts";
+import type { EnvSpec } from "../envs/contract.ts";
+import { specDifference } from "../envs/remote/differences.ts";
 import { requireSameNetwork, type TrainConfig } from "./config.ts";
 import { loadRun, type SavedRun } from "./saved-run.ts";
+import { isRemote } from "./training-environments.ts";
 
 export interface StartOptions {
   readonly config: TrainConfig;
@@ -56,17 +58,24 @@ export function openRun(
   return loaded;
 }
 
-/** The checkpoint, if its environment is the one asked for. @throws LORASA_CONFIG. */
-export function matching<T extends { readonly saved: SavedRun }>(
-  loaded: T,
-  { spec }: VectorEnv,
-  path: string,
-): T {
-  const { name } = loaded.saved.environment;
-  if (name === spec.name) return loaded;
+/**
+ * A simulator that connects says what its task is, so all that it says is compared; the name of any other task says it all.
+ * @throws LORASA_CONFIG for a checkpoint of another task, or of a simulator with other spaces.
+ */
+export function requireSameTask({ environment, config }: SavedRun, spec: EnvSpec, path: string): void {
+  if (environment.name !== spec.name) {
+    throw new LorasaError("LORASA_CONFIG", {
+      asked: `checkpoint ${path}`,
+      expected: `one of ${spec.name}`,
+      received: environment.name,
+    });
+  }
+  const other = isRemote(config) ? specDifference(environment, spec) : undefined;
+  if (other === undefined) return;
   throw new LorasaError("LORASA_CONFIG", {
-    asked: `checkpoint ${path}`,
-    expected: `one of ${spec.name}`,
-    received: name,
+    asked: `${other.field} of the simulators of ${spec.name}`,
+    expected: `${other.expected} as in checkpoint ${path}`,
+    received: other.received,
+    mend: "connect the simulators that it was trained with, or start a new run in another --out",
   });
 }

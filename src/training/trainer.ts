@@ -187,14 +187,16 @@ export class Trainer {
     };
   }
 
-  /** Goes on as if the run had never stopped: the same numbers follow. */
+  /** Goes on as if the run had never stopped: the same numbers follow, but for environments that cannot be saved. */
   async restore(state: TrainerState, phase: Phase): Promise<void> {
     this.#envSteps = state.envSteps;
     if (phase === "adapters") this.#switchPhase(state.backbone);
     this.#parts.actor.restore(state.actor);
     await this.#criticLearner.restore(state.critic);
     this.#options.vectorEnv.restore(state.environments);
-    this.#parts.collector.restore(state.collector);
+    // Environments that could not be saved begin new episodes, of which a policy remembers nothing.
+    if (state.environments.some(({ length }) => length > 0)) this.#parts.collector.restore(state.collector);
+    else this.#parts.collector.reset();
     this.#noise = Random.restore(state.noise);
     this.#order = Random.restore(state.order);
   }
@@ -291,7 +293,6 @@ export class Trainer {
       ratios,
       block: blockSize(this.config, buffer.shape.agents)!,
       random: this.#order,
-      iteration: this.#envSteps / buffer.rows,
       rates,
     });
   }

@@ -9,7 +9,7 @@ import type { TrainConfig } from "./config.ts";
 export interface EnvironmentsOptions {
   readonly config: TrainConfig;
   /** Where simulators connect, for the environment `remote`. */
-  readonly remote?: Pick<RemoteVectorEnvOptions, "listen" | "token">;
+  readonly remote?: Pick<RemoteVectorEnvOptions, "listen" | "token" | "timeoutSeconds">;
   readonly signal?: AbortSignal;
   readonly onNote?: (line: string) => void;
 }

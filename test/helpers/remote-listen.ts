@@ -163,3 +163,11 @@ export async function finish(vector: VectorEnv & Partial<RemoteVectorEnv>, group
   await vector.stepped?.(group);
   vector.finishStep(group);
 }
+
+/** Looks until it is so, for ten seconds at most. */
+export async function until(holds: () => boolean, what: string): Promise<void> {
+  for (const end = performance.now() + 10_000; !holds(); ) {
+    assert.ok(performance.now() < end, what);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}

@@ -6,11 +6,12 @@ import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { createRuntime } from "../../src/runtime/onnxruntime.ts";
 import { type IterationReport, Trainer } from "../../src/training/trainer.ts";
-import { listen } from "../helpers/remote-listen.ts";
+import { finish, listen, until } from "../helpers/remote-listen.ts";
 import { tinyConfig } from "../helpers/tiny-run.ts";
 import { pythonWith } from "./python-environment.ts";
 
 const EXAMPLE = join(import.meta.dirname, "../../examples/remote_env.py");
+const UNEVEN = join(import.meta.dirname, "uneven_simulator.py");
 
 interface Python {
   readonly process: ChildProcess;
@@ -18,9 +19,14 @@ interface Python {
   readonly ended: Promise<{ code: number | null; text: string; errors: string }>;
 }
 
-/** Starts the example; ended with the test. */
-function simulator(context: TestContext, python: string, args: readonly string[]): Python {
-  const child = spawn(python, [EXAMPLE, ...args], { stdio: ["ignore", "pipe", "pipe"] });
+/** Starts the example, or another script; ended with the test. */
+function simulator(
+  context: TestContext,
+  python: string,
+  args: readonly string[],
+  script: string = EXAMPLE,
+): Python {
+  const child = spawn(python, [script, ...args], { stdio: ["ignore", "pipe", "pipe"] });
   context.after(() => child.kill());
   const read = { text: "", errors: "" };
   child.stdout.on("data", (piece) => {
@@ -119,4 +125,68 @@ test("a PettingZoo team goes on training when a simulator is killed and another 
   const whole = reports.flatMap((report) => report.episodes).filter(({ length }) => length > 0);
   assert.ok(whole.length >= 8, `${whole.length} episodes`);
   for (const { length } of whole) assert.equal(length, 25);
+});
+
+for (const form of ["binary", "json"]) {
+  test(`an episode that ends beside one that goes on arrives whole, in ${form}`, {
+    timeout: 60_000,
+  }, async (context) => {
+    const found = pythonWith(["json"]);
+    if ("missing" in found) return context.skip(found.missing);
+    const stop = new AbortController();
+    const { vector, url } = listen(context, { envs: 2, groups: 1, signal: stop.signal });
+    const { ended } = simulator(context, found.python, [await url, form], UNEVEN);
+    // One that fails fails the test, which would wait for it.
+    void ended.then(({ code }) => code !== 0 && stop.abort());
+    const remote = await vector;
+    const [group] = remote.groups as [(typeof remote.groups)[number]];
+    await remote.begin(1);
+    const steps: number[][] = [];
+    for (let t = 0; t < 4; t++) {
+      remote.startStep(0);
+      await finish(remote, 0);
+      const [first, , second] = group.observations;
+      steps.push([...group.rewards, ...group.terminated, first!, second!]);
+      if (t === 2) assert.deepEqual([...group.figures.subarray(0, 2)], [0, 3], "won, then steps");
+      if (t === 2) assert.deepEqual([group.finalObservations[0], group.finalState[0]], [3, 3]);
+    }
+    assert.deepEqual(steps, [
+      [1, 1, 0, 0, 1, 11],
+      [2, 2, 0, 0, 2, 12],
+      [3, 3, 1, 0, 0, 13],
+      [1, 4, 0, 1, 1, 10],
+    ]);
+    assert.deepEqual([...group.figures.subarray(2)], [1, 4]);
+    assert.deepEqual([group.finalObservations[2], group.finalState[3]], [14, 14]);
+    await remote.close();
+    const { code, text, errors } = await ended;
+    assert.deepEqual([code, JSON.parse(text || "{}"), errors], [0, { steps: 8 }, ""]);
+  });
+}
+
+test("an environment that fails, and a process that is told to end, leave at once", {
+  timeout: 60_000,
+}, async (context) => {
+  const found = pythonWith(["numpy", "pettingzoo", "mpe2"]);
+  if ("missing" in found) return context.skip(found.missing);
+  const notes: string[] = [];
+  const onNote = (line: string): void => void notes.push(line);
+  const { vector, url } = listen(context, { envs: 2, groups: 1, onNote });
+  const broken = simulator(context, found.python, [await url, "binary", "fails"], UNEVEN);
+  const remote = await vector;
+  await remote.begin(1);
+  for (let t = 0; t < 2; t++) {
+    remote.startStep(0);
+    if (t === 0) await finish(remote, 0);
+  }
+  const { code, errors } = await broken.ended;
+  assert.deepEqual([code, /ValueError: the simulator is broken/.test(errors)], [1, true]);
+  await until(() => notes.some((line) => / left; its 2 unfinished/.test(line)), "a note that it left");
+
+  const other = listen(context, { envs: 1, groups: 1, onNote });
+  const told = simulator(context, found.python, [await other.url, "mpe2.simple_spread_v3"]);
+  await (await other.vector).begin(1);
+  told.process.kill("SIGTERM");
+  assert.equal((await told.ended).code, 143);
+  await until(() => notes.some((line) => / left; its 1 unfinished/.test(line)), "a note that it left");
 });

@@ -1,10 +1,13 @@
 /** What simulators may not do, who may come in, and that nothing waits for ever: refusals, tokens, notes, signals, closing. */
 import assert from "node:assert/strict";
+import { once } from "node:events";
+import type { AddressInfo } from "node:net";
 import { test } from "node:test";
+import { createEdge } from "../../src/envs/remote/http-edge.ts";
 import { createRemoteVectorEnv, type RemoteVectorEnv } from "../../src/envs/remote/remote-vector.ts";
 import { assertFails } from "../helpers/fails.ts";
 import { exchange } from "../helpers/raw-http.ts";
-import { finish, listen, PAIR, Puppet, seen, stepped } from "../helpers/remote-listen.ts";
+import { finish, listen, PAIR, Puppet, seen, stepped, until } from "../helpers/remote-listen.ts";
 import { packed, RemoteClient } from "../helpers/remote-simulator.ts";
 
 const [left, right] = PAIR.agents as [object, object];
@@ -68,7 +71,7 @@ test("a simulator of other spaces than the first is refused with what differs", 
   const agents = [left, { ...right, observation: 4 }];
   const { status, json } = await client.call("/v1/simulators", { ...PAIR, agents });
   assert.equal(status, 409);
-  assert.match(json.error, /agents\[1\]: expected .*"observationSize":3.* received .*"observationSize":4/);
+  assert.match(json.error, /agents\[1\]\.observation: expected 3, received 4;/);
   assert.equal((await client.call("/v1/simulators", { ...PAIR, environments: 7 })).status, 201);
 });
 
@@ -246,6 +249,93 @@ test("requests that are none of the protocol's are refused, bodies beyond the li
   });
 });
 
+/** Nested deeper than the stack holds. */
+const DEEP = `${"[".repeat(200_000)}${"]".repeat(200_000)}`;
+/** JSON whose conversion to text or a number throws. */
+const HOSTILE = '{"toString":1,"valueOf":1}';
+
+/** Requests that once ended a training: where, what, and what is said of it. */
+const FATAL: Readonly<Record<string, readonly [path: "register" | "next", body: string, message: RegExp]>> = {
+  "a field of a registration nested without end": [
+    "register",
+    `{"protocol":1,"task":${DEEP}}`,
+    /task: expected text .* received a value too deep/,
+  ],
+  "a registration nested without end": ["register", DEEP, /body: expected an object, received a value too/],
+  "bounds that are no numbers": [
+    "register",
+    `{"protocol":1,"task":"a","agents":[{"name":"a","observation":1,"action":{"continuous":1,"low":${HOSTILE}}}]}`,
+    /low below high, both finite, received \{"low":\{"toString":1/,
+  ],
+  "bounds nested without end": [
+    "register",
+    `{"protocol":1,"task":"a","agents":[{"name":"a","observation":1,"action":{"continuous":1,"low":${DEEP}}}]}`,
+    /low below high, both finite, received a value too deep/,
+  ],
+  "a sequence that is no number": ["next", `{"sequence":${HOSTILE}}`, /sequence: expected a whole number/],
+  "a sequence nested without end": [
+    "next",
+    `{"sequence":${"[".repeat(20_000)}${"]".repeat(20_000)}}`,
+    /sequence: expected a whole number/,
+  ],
+  "a reward nested without end": [
+    "next",
+    `{"sequence":2,"rewards":[${"[".repeat(20_000)}${"]".repeat(20_000)}]}`,
+    /rewards of environment 0: expected a number, received (a value too deep|\[\[)/,
+  ],
+};
+
+test("no request ends a training: paths that are no URL and values that cannot be shown are refused", async (context) => {
+  const { vector, url } = listen(context, { envs: 1, groups: 1 });
+  const puppet = await Puppet.register(await url);
+  const remote = await vector;
+  await Promise.all([puppet.begin(7), remote.begin(5)]);
+  remote.startStep(0);
+  await puppet.next({ sequence: 1 });
+  const port = Number(new URL(await url).port);
+  for (const target of ["//", "//[", "http://[", "/v1/status%", "*"]) {
+    const { replies } = await exchange(
+      port,
+      `GET ${target} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n`,
+    );
+    assert.equal(replies[0]?.status, 400, target);
+  }
+  for (const [name, [path, body, message]] of Object.entries(FATAL)) {
+    const asked = path === "register" ? "/v1/simulators" : `/v1/simulators/${puppet.name}/next`;
+    const { status, json } = await puppet.client.call(asked, Buffer.from(body), { type: "application/json" });
+    assert.equal(status, 400, name);
+    assert.match(json.error, message, name);
+    assert.ok(json.error.length < 400, `${name}: ${json.error.length} characters`);
+  }
+  puppet.next(stepped(2, 3)).catch(() => {});
+  await finish(remote, 0);
+  assert.equal(remote.groups[0]!.rewards[0], 3);
+  assert.equal((await puppet.client.call("/v1/status?a=1", undefined, { method: "GET" })).status, 200);
+});
+
+test("a fault of the server's own is answered 500 without its message, and told apart from refusals", async (context) => {
+  const faults: unknown[] = [];
+  const fault = new Error("the reason");
+  const fails = (): never => {
+    throw fault;
+  };
+  const routes = { answerLimit: () => 100, status: fails, register: fails, next: fails, leave: fails };
+  const server = createEdge({ routes, timeoutMs: 1000, onFault: (error) => faults.push(error) });
+  await once(server.listen(0, "127.0.0.1"), "listening");
+  // A server that listens on a port has an address of this form.
+  const { port } = server.address() as AddressInfo;
+  const client = new RemoteClient(`http://127.0.0.1:${port}`);
+  context.after(() => {
+    client.close();
+    server.close();
+  });
+  const { status, json } = await client.call("/v1/status", undefined, { method: "GET" });
+  assert.deepEqual([status, json], [500, { error: "internal error" }]);
+  assert.equal((await client.call("/v1/simulators/a/next", { sequence: 0 })).status, 500);
+  assert.equal((await client.call("/v1/other", {})).status, 400);
+  assert.deepEqual(faults, [fault, fault]);
+});
+
 test("with a token, requests without it are refused", async (context) => {
   const { vector, url } = listen(context, { envs: 1, groups: 1, token: "s3cret" });
   for (const token of [undefined, "s3cre", "s3crets"]) {
@@ -356,12 +446,4 @@ test("an address in use and options out of range are refused before anything wai
 function twice(): Buffer {
   const header = Buffer.from('{"sequence":2,"arrays":["rewards","rewards"]}');
   return Buffer.concat([Buffer.from([header.length, 0, 0, 0]), header, Buffer.alloc(8)]);
-}
-
-/** Looks until it is so, for ten seconds at most. */
-async function until(holds: () => boolean, what: string): Promise<void> {
-  for (const end = performance.now() + 10_000; !holds(); ) {
-    assert.ok(performance.now() < end, what);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
 }

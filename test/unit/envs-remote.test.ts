@@ -6,7 +6,7 @@ import { createVectorEnv } from "../../src/envs/vector.ts";
 import type { EnvGroup, VectorEnv } from "../../src/envs/vector-contract.ts";
 import { chase } from "../helpers/chase-task.ts";
 import { fakeVectorEnv } from "../helpers/fake-vector-env.ts";
-import { finish, listen, PAIR, Puppet, play, seen, stepped } from "../helpers/remote-listen.ts";
+import { finish, listen, PAIR, Puppet, play, seen, stepped, until } from "../helpers/remote-listen.ts";
 import { type Simulated, simulate, simulated } from "../helpers/remote-simulator.ts";
 
 const HALF_CHEETAH = "mujoco/HalfCheetah-2x3";
@@ -145,6 +145,145 @@ test("a simulator that leaves while the policy learns costs one step, and the ot
   assert.deepEqual([...group.episodeLength], [0, 1]);
 });
 
+test("a step that a simulator answered before it left stays in the rollout, and its successor begins with the next step", async (context) => {
+  const { vector, url } = listen(context, { envs: 2, groups: 1 });
+  const first = await Puppet.register(await url);
+  const other = await Puppet.register(await url);
+  const remote = await vector;
+  const [group] = remote.groups as [EnvGroup];
+  await Promise.all([first.begin(7), other.begin(8), remote.begin(1)]);
+  const spare = await Puppet.register(remote.address);
+  const turn = spare.next({ sequence: 0 });
+  remote.startStep(0);
+  await Promise.all([first.next({ sequence: 1 }), other.next({ sequence: 1 })]);
+  const last = seen(2, 9)["observations"];
+  const end = { terminated: [true], final_observations: last, figures: [{ won: 1 }] };
+  first.next({ ...stepped(2, 7), ...end }).catch(() => {});
+  await until(() => group.rewards[0] === 7, "the step is answered");
+  await first.leave();
+  await turn;
+  const acts = spare.next(seen(1, 4));
+  other.next(stepped(2, 2)).catch(() => {});
+  await finish(remote, 0);
+  assert.deepEqual([...group.rewards], [7, 2]);
+  assert.deepEqual(
+    [[...group.terminated], [...group.truncated]],
+    [
+      [1, 0],
+      [0, 0],
+    ],
+  );
+  assert.deepEqual(
+    [[...group.episodeReturn], [...group.episodeLength]],
+    [
+      [7, 2],
+      [1, 1],
+    ],
+  );
+  assert.deepEqual([group.figures[0], group.finalObservations[0], group.observations[0]], [1, 9, 7]);
+  remote.startStep(0);
+  assert.equal((await other.next({ sequence: 2 })).json.command, "act");
+  other.next(stepped(3, 3)).catch(() => {});
+  await finish(remote, 0);
+  assert.deepEqual(
+    [[...group.rewards], [...group.truncated]],
+    [
+      [0, 3],
+      [1, 0],
+    ],
+  );
+  assert.deepEqual(
+    [[...group.episodeLength], group.finalObservations[0], group.observations[0]],
+    [[0, 2], 7, 4],
+  );
+  remote.startStep(0);
+  assert.deepEqual((await acts).json.command, "act");
+});
+
+test("one that takes over an answered step and one that is owed ends both, and the answered one keeps its reward", async (context) => {
+  const { vector, url } = listen(context, { envs: 2, groups: 1 });
+  const [first, other] = [await Puppet.register(await url), await Puppet.register(await url)];
+  const remote = await vector;
+  const [group] = remote.groups as [EnvGroup];
+  await Promise.all([first.begin(7), other.begin(8), remote.begin(1)]);
+  remote.startStep(0);
+  await Promise.all([first.next({ sequence: 1 }), other.next({ sequence: 1 })]);
+  first.next(stepped(2, 6)).catch(() => {});
+  await until(() => group.rewards[0] === 6, "the step is answered");
+  await first.leave();
+  await other.leave();
+  const both = await Puppet.register(remote.address, { ...PAIR, environments: 2 });
+  assert.deepEqual((await both.next({ sequence: 0 })).json.environments, [0, 1]);
+  const acts = both.next(doubled(seen(1, 4)));
+  await finish(remote, 0);
+  assert.deepEqual(
+    [[...group.rewards], [...group.truncated]],
+    [
+      [6, 0],
+      [0, 1],
+    ],
+  );
+  remote.startStep(0);
+  await finish(remote, 0);
+  assert.deepEqual(
+    [[...group.truncated], [...group.episodeLength]],
+    [
+      [1, 1],
+      [0, 0],
+    ],
+  );
+  remote.startStep(0);
+  assert.deepEqual((await acts).json.environments, [0, 1]);
+});
+
+test("a simulator that offers more than it runs takes over what another leaves, and steps all of it at once", async (context) => {
+  const notes: string[] = [];
+  const onNote = (line: string): void => void notes.push(line);
+  const { vector, url } = listen(context, { envs: 4, groups: 1, onNote });
+  const first = await Puppet.register(await url, { ...PAIR, environments: 2 });
+  const second = await Puppet.register(await url, { ...PAIR, environments: 4 });
+  assert.deepEqual([first.environments, second.environments], [2, 2]);
+  const remote = await vector;
+  const [group] = remote.groups as [EnvGroup];
+  const begins = [first, second].map(async (puppet) => {
+    await puppet.next({ sequence: 0 });
+    return puppet.next(doubled(seen(1, 7)));
+  });
+  await remote.begin(1);
+  remote.startStep(0);
+  await Promise.all(begins);
+  const more = second.next(doubled(stepped(2, 5)));
+  await first.leave();
+  const { json } = await more;
+  assert.deepEqual([json.command, json.environments], ["reset", [2, 3]]);
+  const acts = second.next(doubled(seen(3, 4)));
+  await finish(remote, 0);
+  assert.deepEqual(
+    [[...group.rewards], [...group.truncated]],
+    [
+      [0, 0, 5, 5],
+      [1, 1, 0, 0],
+    ],
+  );
+  assert.ok(
+    notes.some((line) => /takes over 2 more of them/.test(line)),
+    notes.join("; "),
+  );
+  group.actions.set([0, 1, 0, 1, 2, 1, 0, 2]);
+  remote.startStep(0);
+  const told = (await acts).json;
+  assert.deepEqual(told.environments, [0, 1, 2, 3]);
+  assert.deepEqual(told.actions, [
+    [0, 0],
+    [1, 2],
+    [0, 2],
+    [1, 1],
+  ]);
+  second.next(doubled(doubled(stepped(4, 3)))).catch(() => {});
+  await finish(remote, 0);
+  assert.deepEqual([...group.rewards], [3, 3, 3, 3]);
+});
+
 test("a simulator that asks for nothing is given up, and its late answer is told to register again", async (context) => {
   const notes: string[] = [];
   const { remote, puppet } = await started(context, {
@@ -212,6 +351,12 @@ async function started(
   const remote = await vector;
   const [told] = await Promise.all([puppet.begin(7), remote.begin(5)]);
   return { remote, puppet, told: told.json };
+}
+
+/** The same of twice as many environments. */
+function doubled(answer: Record<string, unknown>): Record<string, unknown> {
+  const twice = (value: unknown): unknown => (Array.isArray(value) ? [...value, ...value] : value);
+  return Object.fromEntries(Object.entries(answer).map(([name, value]) => [name, twice(value)]));
 }
 
 /** One environment of a vector environment that has a group for each. */

@@ -112,6 +112,20 @@ test("a run stopped at the switch and after it and resumed leaves the files of o
   assert.deepEqual(metrics(parts), metrics(whole));
 });
 
+test("a switch that a longer run moves behind what is done does not come again: the shared policy is kept", async () => {
+  const longer = join(folder, "longer");
+  const config = { ...CONFIG, steps: 160 };
+  await run(longer, config);
+  const kept = contents(join(longer, "switch"));
+  const result = await run(longer, { ...config, steps: 320 }, { resume: true });
+  assert.deepEqual(contents(join(longer, "switch")), kept);
+  assert.deepEqual(result.phases.map(({ phase, envSteps }) => [phase, envSteps]).slice(-3), [
+    ["shared", 80],
+    ["adapters", 160],
+    ["adapters", 320],
+  ]);
+});
+
 test("adapters of another rank start from the checkpoint of a shared policy", async () => {
   const other = join(folder, "other");
   const config = { ...CONFIG, rank: 4, steps: 160 };

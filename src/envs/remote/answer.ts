@@ -6,7 +6,7 @@
  */
 import { LorasaError } from "../../base/errors.ts";
 import type { Layout, Rows } from "./layout.ts";
-import { record, wrong } from "./spaces.ts";
+import { record, whole, wrong } from "./spaces.ts";
 
 /** What a command asks for: first observations after `reset`, the step's result after `act`. */
 export type CommandKind = "reset" | "act";
@@ -82,6 +82,11 @@ export function parseBody(bytes: Buffer, binary: boolean): Body {
     throw wrong("body", "4 bytes with the header's length, the header, numbers", `${bytes.length} bytes`);
   const fields = record(parseJson(bytes.subarray(4, 4 + length)), "header");
   return { kind: "binary", fields, numbers: bytes.subarray(4 + length) };
+}
+
+/** The number of the command that a body answers. @throws LORASA_REQUEST. */
+export function sequenceOf({ fields }: Body): number {
+  return whole("sequence", fields["sequence"], 0, Number.MAX_SAFE_INTEGER);
 }
 
 /**

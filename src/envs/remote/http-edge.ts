@@ -31,7 +31,7 @@ export interface EdgeOptions {
   readonly token?: string;
   /** A connection may rest for so long: as long as a simulator may think. */
   readonly timeoutMs: number;
-  /** A fault of ours: told apart from refused requests. */
+  /** A fault of ours, told apart from refused requests; the request is answered 500. */
   readonly onFault: (error: unknown) => void;
 }
 
@@ -68,7 +68,8 @@ async function answer(
   digest: string | undefined,
 ): Promise<void> {
   authorize(request, digest);
-  const { pathname } = new URL(request.url ?? "/", "http://localhost");
+  // Not as a URL: what a client sends need not be one.
+  const pathname = (request.url ?? "/").split("?", 1)[0]!;
   const simulator = /^\/v1\/simulators\/([\w-]{1,64})(\/next)?$/.exec(pathname);
   const route = `${request.method} ${simulator ? (simulator[2] ? "next" : "simulator") : pathname}`;
   const json = (status: number, body: object): void =>
@@ -163,7 +164,7 @@ function sendError(request: IncomingMessage, response: ServerResponse, error: un
   const known = error instanceof LorasaError;
   const status = known ? (STATUS[error.code] ?? error.status) : 500;
   const text = known ? `${error.code}: ${error.message}` : "internal error";
-  if (!request.complete) response.setHeader("connection", "close");
+  if (!request.complete && !response.headersSent) response.setHeader("connection", "close");
   send(response, status, Buffer.from(JSON.stringify({ error: text })), JSON_TYPE);
 }
 

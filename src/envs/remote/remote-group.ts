@@ -97,23 +97,28 @@ export class RemoteGroup {
   /**
    * Shows first observations. Where the trainer waits for a step, that step's simulator is gone: the episode ends as by
    * a time limit at the last observation that was seen, with reward 0 and length 0, so that nothing is learnt from it.
+   * A step that was answered before stays as it is.
+   * @returns whether all were shown; otherwise all are to be shown again with the next step.
    */
-  show(own: readonly number[], answer: AnswerArrays): void {
-    for (const [i, e] of own.entries()) {
-      if (this.#underWay === "step") this.#keepAsFinal(e);
+  show(own: readonly number[], answer: AnswerArrays): boolean {
+    const cuts = this.#underWay === "step";
+    const owing = own.filter((e) => !cuts || this.#owing.has(e));
+    for (const e of owing) {
+      if (cuts) this.#keepAsFinal(e);
       const { rewards, terminated, truncated, episodeReturn, episodeLength, figures } = this.#group;
       rewards[e] = 0;
       terminated[e] = 0;
-      truncated[e] = this.#underWay === "step" ? 1 : 0;
+      truncated[e] = cuts ? 1 : 0;
       episodeReturn[e] = 0;
       episodeLength[e] = 0;
       const width = this.#layout.spec.episodeFigures.length;
       figures.fill(0, e * width, (e + 1) * width);
       this.#begins[e] = 1;
-      this.#put(answer, i, e);
+      this.#put(answer, own.indexOf(e), e);
       this.#settle(e);
     }
     this.#finish();
+    return owing.length === own.length;
   }
 
   #settle(e: number): void {

@@ -7,6 +7,7 @@ import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import { type ErrorCode, LorasaError } from "../../base/errors.ts";
 import type { EnvSpec } from "../contract.ts";
 import { allocateGroups, type GroupMemory, groupViews } from "../vector-memory.ts";
+import { type Body, sequenceOf } from "./answer.ts";
 import { type Command, encodeCommand } from "./command.ts";
 import { createEdge } from "./http-edge.ts";
 import { type Layout, layoutOf, numbersInMemory, numbersPerEnvironment } from "./layout.ts";
@@ -73,6 +74,7 @@ class RemoteHost {
   #closing = false;
   #incompleteSince: number | undefined = performance.now();
   #notedAt = Number.NEGATIVE_INFINITY;
+  #faultNoted = false;
 
   constructor(task: RemoteTask, port: MessagePort) {
     this.#task = task;
@@ -90,7 +92,7 @@ class RemoteHost {
       },
       ...(task.token !== undefined && { token: task.token }),
       timeoutMs: task.timeoutMs,
-      onFault: (error) => this.fail(error),
+      onFault: (error) => this.#noteFault(error),
     });
     this.#clock = setInterval(() => this.#tick(), Math.min(1000, task.timeoutMs / 4, task.noteMs));
   }
@@ -130,6 +132,14 @@ class RemoteHost {
     if (words === undefined) return;
     Atomics.store(words, this.#task.groups, 1);
     for (let word = 0; word < words.length; word++) Atomics.notify(words, word);
+  }
+
+  /** A request that we fail to answer is no reason to end a training. One note: a client may send it again and again. */
+  #noteFault(error: unknown): void {
+    if (this.#faultNoted) return;
+    this.#faultNoted = true;
+    const line = `a simulator's request failed and was answered 500: ${(error as Error).message}; others that fail are not noted`;
+    this.#report({ kind: "note", line });
   }
 
   #register(body: unknown): object {
@@ -188,25 +198,21 @@ class RemoteHost {
   }
 
   /** A request waits for its command for so long, then is told to ask again: no proxy ends it. */
-  #next(
-    name: string,
-    body: Parameters<Simulators["next"]>[1],
-    write: (command: Command) => void,
-  ): () => void {
+  #next(name: string, body: Body, write: (command: Command) => void): () => void {
     const simulators = this.#known();
     if (this.#closing) {
       simulators.goodbye(name);
       write({ kind: "close", sequence: 0 });
       return () => {};
     }
+    const sequence = sequenceOf(body);
     let cancel = (): void => {};
-    const asked = Number(body.fields["sequence"]);
     const timer = setTimeout(() => {
       cancel();
-      write({ kind: "wait", sequence: asked });
+      write({ kind: "wait", sequence });
     }, this.#task.pollMs);
     try {
-      cancel = simulators.next(name, body, (command) => {
+      cancel = simulators.next(name, sequence, body, (command) => {
         clearTimeout(timer);
         write(command);
       });

@@ -1,23 +1,31 @@
 /**
  * Who simulates which environments: simulators register, get environments, are told what to do next, answer, vanish, and
  * others take over. Not HTTP (`http-edge.ts`), and not the trainer's memory (`remote-group.ts`).
- *
- * A simulator's environments of one group are a part. A command goes to one part, and a simulator has one command under
- * way at a time: while the policy infers for one group, the simulator steps its environments of the other.
  */
 import { randomBytes } from "node:crypto";
 import { LorasaError } from "../../base/errors.ts";
-import { type AnswerArrays, type Body, readAnswer } from "./answer.ts";
-import type { Command } from "./command.ts";
+import { type Body, readAnswer } from "./answer.ts";
+import { registrationDifference } from "./differences.ts";
+import { FreeEnvironments } from "./free-environments.ts";
 import type { Layout } from "./layout.ts";
 import type { RemoteGroup } from "./remote-group.ts";
-import { difference, type Registration, whole, wrong } from "./spaces.ts";
+import {
+  addPart,
+  countOf,
+  joinShown,
+  newSimulator,
+  outOfTurn,
+  type Part,
+  type Reply,
+  type Simulator,
+  type Told,
+} from "./simulator.ts";
+import type { Registration } from "./spaces.ts";
 
 /** Simulators that may be registered at once, those waiting in line included. */
 const MAX_SIMULATORS = 1024;
 /** Names of simulators that are gone, kept to tell them so. */
 const REMEMBERED = 1024;
-const MAX_SEQUENCE = Number.MAX_SAFE_INTEGER;
 
 /** How many environments have a simulator. */
 export interface RemoteStatus {
@@ -42,65 +50,24 @@ export interface SimulatorsOptions {
   readonly onSpent: (ms: number) => void;
 }
 
-/**
- * idle: no episode may begin yet; reset and act: to be told; resetting and acting: told; fresh: its first observations
- * are here, unseen by the trainer; shown: the trainer sees them.
- */
-type PartState = "idle" | "reset" | "resetting" | "fresh" | "shown" | "act" | "acting";
-
-interface Part {
-  readonly group: number;
-  /** Within the group, and as the simulator counts them. */
-  readonly own: readonly number[];
-  readonly environments: readonly number[];
-  state: PartState;
-  /** The trainer wants another episode than the one under way. */
-  again: boolean;
-  fresh: AnswerArrays | undefined;
-}
-
-type Reply = (command: Command) => void;
-
-interface Told {
-  readonly command: Extract<Command, { kind: "reset" | "act" }>;
-  readonly part: Part;
-  readonly at: number;
-}
-
-interface Simulator {
-  readonly name: string;
-  readonly most: number;
-  parts: Part[];
-  /** Number of the last command, and of the last that was answered. */
-  sent: number;
-  answered: number;
-  /** The command under way, kept so that it can be told again, and whose it is. */
-  told: Told | undefined;
-  /** The request that waits for the next command. */
-  waiting: Reply | undefined;
-  seenAt: number;
-}
-
 export class Simulators {
   readonly #options: SimulatorsOptions;
   readonly #simulators = new Map<string, Simulator>();
   /** Names of those that are gone, with why. */
   readonly #gone = new Map<string, string>();
-  /** For each group, the environments without a simulator, in order. */
-  readonly #free: number[][];
+  readonly #free: FreeEnvironments;
   #count = 0;
 
   constructor(options: SimulatorsOptions) {
     this.#options = options;
-    this.#free = options.groups.map(() => Array.from({ length: options.envs }, (_, e) => e));
+    this.#free = new FreeEnvironments(options.groups.length, options.envs);
   }
 
   get status(): RemoteStatus {
     const all = [...this.#simulators.values()];
-    const free = this.#free.reduce((sum, own) => sum + own.length, 0);
     const environments = this.#options.groups.length * this.#options.envs;
     const inLine = all.filter(({ parts }) => parts.length === 0).length;
-    return { environments, connected: environments - free, simulators: all.length, inLine };
+    return { environments, connected: environments - this.#free.count, simulators: all.length, inLine };
   }
 
   /**
@@ -108,10 +75,13 @@ export class Simulators {
    * @throws LORASA_SIMULATOR for other spaces than the first simulator's, LORASA_UNAVAILABLE for one too many.
    */
   register(registration: Registration): { readonly name: string; readonly environments: number } {
-    const other = difference(this.#options.registration, registration);
+    const other = registrationDifference(this.#options.registration, registration);
     if (other !== undefined) {
+      const { field, expected, received } = other;
       throw new LorasaError("LORASA_SIMULATOR", {
-        asked: `a simulator of other spaces than those being trained, ${other}`,
+        asked: `a simulator of other spaces than those being trained, ${field}`,
+        expected,
+        received,
         mend: "register with the same spaces as the first simulator, or start another training for this task",
       });
     }
@@ -125,16 +95,7 @@ export class Simulators {
     this.#count += 1;
     // The number is for people; the rest keeps one trainer's simulators from answering another's.
     const name = `${this.#count}-${randomBytes(4).toString("hex")}`;
-    const simulator: Simulator = {
-      name,
-      most: registration.environments,
-      parts: [],
-      sent: 0,
-      answered: 0,
-      told: undefined,
-      waiting: undefined,
-      seenAt: this.#options.now(),
-    };
+    const simulator = newSimulator(name, registration.environments, this.#options.now());
     this.#simulators.set(name, simulator);
     this.#allot();
     this.#tell();
@@ -142,14 +103,13 @@ export class Simulators {
   }
 
   /**
-   * A request of simulator `name`: the answer to its command, or asking for the next one. `reply` is called once, now or
-   * later; the returned function takes it back. A refused answer changes nothing.
+   * A request of simulator `name`: the answer to command `sequence`, or asking for the one after it. `reply` is called
+   * once, now or later; the returned function takes it back. A refused answer changes nothing.
    * @throws LORASA_SIMULATOR for a simulator that is gone or an answer that is late, and what `readAnswer` throws.
    */
-  next(name: string, body: Body, reply: Reply): () => void {
+  next(name: string, sequence: number, body: Body, reply: Reply): () => void {
     const simulator = this.#find(name);
     simulator.seenAt = this.#options.now();
-    const sequence = whole("sequence", body.fields["sequence"], 0, MAX_SEQUENCE);
     const { told } = simulator;
     if (told !== undefined && sequence === simulator.sent) this.#take(simulator, told, body);
     else if (sequence !== simulator.answered) throw outOfTurn(simulator, sequence);
@@ -171,6 +131,7 @@ export class Simulators {
   step(index: number): void {
     const group = this.#options.groups[index]!;
     group.begin("step");
+    for (const simulator of this.#simulators.values()) joinShown(simulator, index);
     for (const [simulator, part] of this.#partsOf(index)) {
       if (part.state === "shown") this.#want(simulator, part, "act");
       else if (part.state === "fresh") this.#show(part);
@@ -233,10 +194,11 @@ export class Simulators {
     }
   }
 
+  /** What cannot be shown yet comes with the group's next step. */
   #show(part: Part): void {
-    part.state = "shown";
-    this.#options.groups[part.group]!.show(part.own, part.fresh!);
-    part.fresh = undefined;
+    const whole = this.#options.groups[part.group]!.show(part.own, part.fresh!);
+    part.state = whole ? "shown" : "fresh";
+    if (whole) part.fresh = undefined;
   }
 
   #want(simulator: Simulator, part: Part, state: "reset" | "act"): void {
@@ -280,38 +242,21 @@ export class Simulators {
     simulator.waiting = undefined;
   }
 
-  /** Gives free environments to those in line, in the order in which they came. */
+  /** Gives free environments to those in line, in the order in which they came, then to those that offered more. */
   #allot(): void {
-    for (const simulator of this.#simulators.values()) {
-      if (simulator.parts.length > 0) continue;
-      for (const [group, own] of this.#choose(simulator.most)) {
-        const first = countOf(simulator);
-        const part: Part = {
-          group,
-          own,
-          environments: own.map((_, i) => first + i),
-          state: this.#options.groups[group]!.seeded ? "reset" : "idle",
-          again: false,
-          fresh: undefined,
-        };
-        simulator.parts.push(part);
+    const all = [...this.#simulators.values()];
+    const inLine = all.filter(({ parts }) => parts.length === 0);
+    for (const simulator of [...inLine, ...all.filter((other) => !inLine.includes(other))]) {
+      const had = countOf(simulator);
+      for (const [group, own] of this.#free.take(simulator.most - had)) {
+        const { seeded } = this.#options.groups[group]!;
+        addPart(simulator, { group, own, state: seeded ? "reset" : "idle" });
       }
-      if (simulator.parts.length > 0) this.#dispatch(simulator);
+      const given = countOf(simulator) - had;
+      if (given === 0) continue;
+      if (had > 0) this.#options.onNote(`simulator ${simulator.name} takes over ${given} more of them`);
+      this.#dispatch(simulator);
     }
-  }
-
-  /** Takes up to `most` free environments: of one group where they fit, else from one group after another. */
-  #choose(most: number): [number, number[]][] {
-    const fits = this.#free.findIndex((own) => own.length >= most);
-    const groups = fits >= 0 ? [fits] : [...this.#free.keys()];
-    const chosen: [number, number[]][] = [];
-    let left = most;
-    for (const group of groups) {
-      const own = this.#free[group]!.splice(0, left);
-      left -= own.length;
-      if (own.length > 0) chosen.push([group, own]);
-    }
-    return chosen;
   }
 
   #remove(simulator: Simulator, why: string): void {
@@ -323,8 +268,7 @@ export class Simulators {
     }
     simulator.waiting?.({ kind: "close", sequence: simulator.answered });
     simulator.waiting = undefined;
-    for (const { group, own } of simulator.parts)
-      this.#free[group] = [...this.#free[group]!, ...own].sort((a, b) => a - b);
+    for (const { group, own } of simulator.parts) this.#free.giveBack(group, own);
     const dropped = countOf(simulator);
     const what =
       dropped === 0 ? "" : `; its ${dropped} unfinished episode${dropped > 1 ? "s are" : " is"} dropped`;
@@ -352,19 +296,4 @@ export class Simulators {
   #tell(): void {
     this.#options.onStatus(this.status);
   }
-}
-
-function countOf({ parts }: Simulator): number {
-  return parts.reduce((sum, { own }) => sum + own.length, 0);
-}
-
-/** An answer to something else than the command under way. */
-function outOfTurn({ sent, answered }: Simulator, received: number): LorasaError {
-  if (received > sent) return wrong("sequence", `at most ${sent}, the last command's`, received);
-  return new LorasaError("LORASA_SIMULATOR", {
-    asked: `the answer to command ${received}`,
-    expected: `one to command ${sent}${sent === answered ? "" : `, or ${answered} to be told it again`}`,
-    received: "one that is over",
-    mend: "send one request at a time; register again if the commands are lost",
-  });
 }

@@ -11,6 +11,8 @@ const MAX_SIZE = 1_000_000;
 const MAX_FIGURES = 64;
 const MAX_ENVIRONMENTS = 65_536;
 const MAX_EPISODE = 1_000_000_000;
+/** Characters of what a client sent that are repeated to it. */
+const SHOWN = 100;
 
 const FIELDS = [
   "protocol",
@@ -70,27 +72,6 @@ export function parseRegistration(body: unknown): Registration {
   };
 }
 
-/** What in `other` is not as in `first`, in words; undefined when one team can be trained on both. */
-export function difference(first: Registration, other: Registration): string | undefined {
-  const facts = ({ spec, concatenates }: Registration): [string, unknown][] => [
-    ["task", spec.name],
-    ["number of agents", spec.agents.length],
-    ...spec.agents.map((agent, index): [string, unknown] => [`agents[${index}]`, agent]),
-    ["action", spec.actionSpace],
-    ["state", concatenates ? "observations" : spec.stateSize],
-    ["state_per_agent", spec.statePerAgent],
-    ["episode_limit", spec.episodeLimit],
-    ["step_seconds", spec.stepSeconds],
-    ["figures", spec.episodeFigures],
-  ];
-  const theirs = facts(other);
-  for (const [index, [name, value]] of facts(first).entries()) {
-    const [wanted, received] = [JSON.stringify(value), JSON.stringify(theirs[index]![1])];
-    if (wanted !== received) return `${name}: expected ${wanted}, received ${received}`;
-  }
-  return undefined;
-}
-
 function parseAgent(input: unknown, where: string): { agent: AgentSpec; space: ActionSpace } {
   const fields = record(input, where);
   const name = text(`${where}.name`, fields["name"], /^[\w.-]{1,100}$/);
@@ -115,7 +96,7 @@ function parseActions(input: unknown, where: string): ActionSpace {
     return { kind: "discrete", count: whole(`${where}.discrete`, discrete, 1, MAX_SIZE) };
   const size = whole(`${where}.continuous`, continuous, 1, MAX_SIZE);
   if (!finite(low) || !finite(high) || low >= high)
-    throw wrong(where, "low below high, both finite", `${low} and ${high}`);
+    throw wrong(where, "low below high, both finite", { low, high });
   return { kind: "continuous", size, low, high };
 }
 
@@ -201,11 +182,24 @@ function optional(input: unknown, initial: unknown): unknown {
 
 /** What was given is shown short and in one line: a client may send anything. */
 export function wrong(asked: string, expected: string, received: unknown): LorasaError {
-  const shown = typeof received === "string" ? received : (JSON.stringify(received) ?? "nothing");
-  return new LorasaError("LORASA_REQUEST", { asked: short(asked), expected, received: short(shown) });
+  return new LorasaError("LORASA_REQUEST", {
+    asked: short(asked),
+    expected,
+    received: short(shown(received)),
+  });
+}
+
+/** A client's JSON may be nested deeper than the stack, or longer than a string may be. */
+function shown(received: unknown): string {
+  if (typeof received === "string") return received;
+  try {
+    return JSON.stringify(received) ?? "nothing";
+  } catch {
+    return "a value too deep or too long to show";
+  }
 }
 
 function short(text: string): string {
-  const line = text.replace(/\p{Cc}/gu, " ");
-  return line.length > 100 ? `${line.slice(0, 100)}…` : line;
+  const line = text.slice(0, SHOWN).replace(/\p{Cc}/gu, " ");
+  return text.length > SHOWN ? `${line}…` : line;
 }
