@@ -37,11 +37,14 @@ export function sampleStandardDeviation(values: ArrayLike<number>): number {
 
 /**
  * Mean of the middle half: the ⌊n/4⌋ lowest and as many highest values are left out, so that of fewer than four none is.
- * NaN for no values.
+ * NaN for no values, and where one is NaN: a run without a figure has no place in the order, and must not be cut off as
+ * the highest.
  * @source Agarwal et al. 2021, "Deep reinforcement learning at the edge of the statistical precipice", section 4.3.
  */
 export function interquartileMean(values: ArrayLike<number>): number {
   const sorted = Float64Array.from(values).sort();
+  // Sorted to the end.
+  if (Number.isNaN(sorted.at(-1))) return Number.NaN;
   const cut = Math.floor(sorted.length / 4);
   return mean(sorted.subarray(cut, sorted.length - cut));
 }

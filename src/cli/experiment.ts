@@ -110,7 +110,7 @@ async function runExperiment(path: string, flags: ExperimentFlags): Promise<Comm
     },
     text: [
       reportText(report),
-      ...failed.map(({ cell, why }) => `failed  ${cell}: ${why}`),
+      ...failedLines(failed),
       ...(missing.length > 0 ? [`not finished  ${missing.join(", ")}`] : []),
       `report  ${files.page}`,
       `table   ${files.markdown}`,
@@ -129,8 +129,8 @@ async function runCells(
   },
 ): Promise<GridOutcome> {
   const { folder, folderOf, flags } = asked;
-  // A changed run is found before the first one is started.
-  for (const cell of cells) cellState(folderOf(cell.name), cell);
+  // A changed run is found before the first one is started, be it one that only the report reads.
+  for (const cell of grid.cells) cellState(folderOf(cell.name), cell);
   const progress = new GridProgress({ quiet: flags.quiet ?? false });
   const [stop, atOnce] = [new AbortController(), new AbortController()];
   let unlock = (): void => {};
@@ -148,7 +148,6 @@ async function runCells(
       starts: sharedStarts(grid.cells),
       folderOf,
       jobs: flags.jobs,
-      coresEach: Math.max(1, Math.floor(availableParallelism() / flags.jobs)),
       signal: stop.signal,
       atOnce: atOnce.signal,
       onProgress: (state) => progress.update(state),
@@ -164,7 +163,11 @@ async function runCells(
 /** @throws LORASA_FLAG for a pattern that no run has. */
 function chosenCells({ cells }: Grid, only: string | undefined): readonly Cell[] {
   if (only === undefined) return cells;
-  const patterns = only.split(",").map((part) => new RegExp(part.trim().split("*").map(escaped).join(".*")));
+  const parts = only.split(",").map((part) => part.trim());
+  // Of `a,` the empty part would mean every run.
+  const patterns = parts
+    .filter((part) => part !== "")
+    .map((part) => new RegExp(part.split("*").map(escaped).join(".*")));
   const chosen = cells.filter(({ name }) => patterns.some((pattern) => pattern.test(name)));
   if (chosen.length > 0) return chosen;
   throw new LorasaError("LORASA_FLAG", {
@@ -216,7 +219,12 @@ function stoppedAnswer(
     json: { experiment: file.name, folder, interrupted: true, finished, failed, left },
     text: [
       `stopped; ${finished} of ${cells.length} runs are finished, checkpoints of the others were written`,
+      ...failedLines(failed),
       `go on   lorasa experiment ${path}`,
     ].join("\n"),
   };
+}
+
+function failedLines(failed: GridOutcome["failed"]): string[] {
+  return failed.map(({ cell, why }) => `failed  ${cell}: ${why}`);
 }

@@ -51,7 +51,7 @@ function reportOf(grid: ReturnType<typeof gridOf>, results: readonly CellResult[
     grid,
     results: new Map(results.map((result) => [result.cell, result])),
     command: "lorasa experiment test.json",
-    inference: new Map([["ps", 12]]),
+    inference: new Map([["ps", { checkpoint: "", microseconds: 12 }]]),
   });
 }
 
@@ -88,6 +88,7 @@ test("a group is summed up over its seeds and set beside its baseline", () => {
     difference: 8,
     interval: [6, 10],
     won: null,
+    wonInterval: null,
     parameters: 2,
     bytes: 2.25,
   });
@@ -128,13 +129,56 @@ test("the Markdown starts with the command, and its rows are the groups, the bes
   ]);
   const at = lines.indexOf("## Final results");
   assert.deepEqual(lines.slice(at + 2, at + 7), [
-    "| runs | seeds | return ± std | IQM [95 %] | against baseline [95 %] |",
-    "| --- | ---: | ---: | ---: | ---: |",
-    "| ps | 2 | 12.0 ± 2.83 | 12.0 [10.0, 14.0] | – |",
-    "| nps | 2 | 20.0 ± 0.00 | 20.0 [20.0, 20.0] | +8.00 [+6.00, +10.0] |",
-    "| **lorasa** | **2** | **40.0 ± 14.1** | **40.0 [30.0, 50.0]** | **+28.0 [+16.0, +40.0]** |",
+    "| runs | seeds | return ± std | IQM [95 %] | baseline | against baseline [95 %] |",
+    "| --- | ---: | ---: | ---: | ---: | ---: |",
+    "| ps | 2 | 12.0 ± 2.83 | 12.0 [10.0, 14.0] | – | – |",
+    "| nps | 2 | 20.0 ± 0.00 | 20.0 [20.0, 20.0] | ps | +8.00 [+6.00, +10.0] |",
+    "| **lorasa** | **2** | **40.0 ± 14.1** | **40.0 [30.0, 50.0]** | **ps** | **+28.0 [+16.0, +40.0]** |",
   ]);
   assert.ok(lines.includes("![Final return](final-return.svg)"));
+});
+
+test("where episodes are won, the share won says who is best and stands against the baseline", async () => {
+  const shares: Readonly<Record<string, number>> = { ps: 0.5, nps: 1, lorasa: 0.25 };
+  const won = RESULTS.map((result) => ({ ...result, won: shares[result.group]! }));
+  const report = reportOf(GRID, won);
+  const rows = reportMarkdown(report, [])
+    .split("\n")
+    .filter((line) => line.includes(" pp"));
+  assert.equal(rows.length, 2);
+  assert.match(rows[0]!, /^\| \*\*nps\*\* .* \*\*\+50\.0 pp \[\+50\.0 pp, \+50\.0 pp\]\*\* \|$/);
+  assert.match(rows[1]!, /^\| lorasa .* −25\.0 pp \[−25\.0 pp, −25\.0 pp\] \|$/);
+});
+
+test("a run that gave no number leaves its group without a mean, and the others with their best", () => {
+  const lost = RESULTS.map((result) =>
+    result.cell === "ps_seed2" ? { ...result, return: { mean: null, std: null } } : result,
+  );
+  const report = reportOf(GRID, lost);
+  const [ps, , lorasa] = report.groups;
+  assert.ok(Number.isNaN(ps!.return.interquartileMean));
+  assert.equal(ps!.return.interval, null);
+  assert.equal(lorasa!.baseline!.interval, null);
+  assert.match(reportMarkdown(report, []), /^\| \*\*lorasa\*\* /m);
+});
+
+test("the report tells what its runs were made with, not who makes the report", () => {
+  const made = { lorasa: "9.8.7", node: "v1.2.3", processor: "Abacus", cores: 3, jobs: 2 };
+  const results = RESULTS.map((result, k) =>
+    k < 4 ? { ...result, madeWith: { ...made, commit: "abc" } } : result,
+  );
+  const report = experimentReport({
+    grid: GRID,
+    results: new Map(results.map((result) => [result.cell, result])),
+    command: "",
+    inference: new Map([["ps", { checkpoint: "", microseconds: 12, machine: "Slide rule", busy: true }]]),
+  });
+  const line =
+    "Made with lorasa 9.8.7 (abc), Node v1.2.3, Abacus, 3 cores, 2 runs at once (4 runs); what was not noted (2 runs).";
+  const text = reportMarkdown(report, []);
+  assert.ok(text.includes(line), text);
+  assert.ok(text.includes("was timed on Slide rule, beside other work."), text);
+  assert.ok(!text.includes(process.version));
 });
 
 test("groups of one task share a chart until their lines cannot be told apart", () => {

@@ -2,12 +2,13 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { readExperiment } from "../../src/cli/experiment/experiment-file.ts";
 import { resolveGrid } from "../../src/cli/experiment/grid.ts";
 import { createRuntime } from "../../src/runtime/onnxruntime.ts";
+import type { TrainConfig } from "../../src/training/config.ts";
 import { readMetrics } from "../../src/training/log/metrics-file.ts";
 import { train } from "../../src/training/run.ts";
 import { runCommand } from "../helpers/command-line.ts";
@@ -19,9 +20,14 @@ after(() => rmSync(folder, { recursive: true, force: true }));
 /** Episodes that end before the switch. */
 const SHORT = { envOptions: { episodeLimit: 100 } };
 
+function unseeded(change: Partial<TrainConfig>): Omit<TrainConfig, "seed"> {
+  const { seed: _, ...fields } = tinyConfig(change);
+  return fields;
+}
+
 function experiment(name: string, more: object, steps = 3200): string {
   const path = join(folder, `${name}.json`);
-  const base = tinyConfig({ ...SHORT, steps, rolloutLength: 40, saveEvery: 320, evaluateEvery: 800 });
+  const base = unseeded({ ...SHORT, steps, rolloutLength: 40, saveEvery: 320, evaluateEvery: 800 });
   writeFileSync(path, JSON.stringify({ name, about: "Tiny.", base, seeds: [1], ...more }));
   return path;
 }
@@ -35,10 +41,11 @@ const whole = join(folder, "whole");
 /** Runs that are long enough to be stopped in their middle. */
 const LONG = experiment("long", { axes: { sharing: ["ps", "lorasa"] }, baseline: { sharing: "ps" } }, 16_000);
 
-/** A report's JSON without how long things took. */
+/** A report's JSON without how long things took, and how many ran at once. */
 function timeless(directory: string): object {
   const report = JSON.parse(readFileSync(join(directory, "report.json"), "utf8")) as { groups: object[] };
-  return { ...report, groups: report.groups.map((group) => ({ ...group, times: null })) };
+  const groups = report.groups.map((group) => ({ ...group, times: null }));
+  return { ...report, groups, madeWith: null, timedOn: null };
 }
 
 /** Every file of a checkpoint by its path; of the manifest not how long the run took, nor ends of phases of another. */
@@ -70,6 +77,7 @@ test("a grid leaves its report, and the same command runs nothing again", () => 
   const markdown = readFileSync(join(whole, "report.md"), "utf8").split("\n");
   assert.deepEqual(markdown.slice(0, 5), ["# grid", "", "```", `lorasa experiment ${GRID}`, "```"]);
   const before = timeless(whole);
+  assert.match(markdown.join("\n"), /Made with lorasa .*, Node v.*, 2 runs at once \(3 runs\)\./);
 
   const again = runCommand(["experiment", GRID, "--out", whole, "--quiet", "--json"]);
   assert.equal(again.status, 0, again.stderr);
@@ -183,7 +191,7 @@ test("a grid that was stopped and resumed gives the table of one that was not", 
 test("a failing run is told and the others go on; a changed one is refused before anything runs", () => {
   const out = join(folder, "failing");
   const axes = { layers: { all: { excludeLayers: [] }, wrong: { excludeLayers: ["nose"] } } };
-  const base = tinyConfig(SHORT);
+  const base = unseeded(SHORT);
   const path = experiment("failing", { base, axes });
   const failing = runCommand(["experiment", path, "--out", out, "--json"]);
   assert.equal(failing.status, 1, failing.stderr);
@@ -200,8 +208,20 @@ test("a failing run is told and the others go on; a changed one is refused befor
   assert.equal(refused.status, 2);
   assert.match(refused.stderr, /cell all_seed1: expected rank 2 as the finished run .*, received rank 3/);
 
+  // A new run beside a changed one: the report would need both.
+  const axesMore = { layers: { ...axes.layers, more: { epochs: 1 } } };
+  const more = experiment("failing", { base: { ...base, rank: 3 }, axes: axesMore });
+  const alone = runCommand(["experiment", more, "--out", out, "--only", "more"]);
+  assert.equal(alone.status, 2);
+  assert.match(alone.stderr, /cell all_seed1: expected rank 2/);
+  assert.ok(!existsSync(join(out, "more_seed1")), "nothing was run");
+
+  for (const none of ["nothing*,", ","]) {
+    const some = runCommand(["experiment", path, "--out", out, "--only", none]);
+    assert.equal(some.status, 2, `--only ${none}`);
+    assert.match(some.stderr, /^lorasa: --only .*: expected text of a run's name/, `--only ${none}`);
+  }
   const some = runCommand(["experiment", path, "--out", out, "--only", "nothing*"]);
-  assert.equal(some.status, 2);
   assert.match(some.stderr, /--only nothing\*: .*runs: all_seed1, wrong_seed1/);
 });
 
@@ -214,13 +234,15 @@ test("a dry run tells runs, parameters and time, and leaves no folder", () => {
     out,
     "--dry-run",
     "--json",
+    "--jobs",
+    "2",
     "--only",
     "rank*,ps_seed1",
   ]);
   assert.equal(status, 0, stderr);
   const plan = JSON.parse(stdout) as {
     estimatedSeconds: number;
-    groups: { name: string; parameters: Record<string, number> }[];
+    groups: { name: string; parameters: Record<string, number>; cores: number }[];
     cells: { cell: string; from: string | null; steps: number; config: { rank: number } }[];
   };
   assert.deepEqual(
@@ -231,6 +253,12 @@ test("a dry run tells runs, parameters and time, and leaves no folder", () => {
     ],
   );
   assert.ok(plan.estimatedSeconds > 0);
+  const share = Math.max(1, Math.floor(availableParallelism() / 2));
+  assert.deepEqual(
+    plan.groups.map(({ cores }) => cores),
+    [share, share],
+    "measured with what a run gets",
+  );
   const [ps, rank] = plan.groups.map(({ parameters }) => parameters) as [
     Record<string, number>,
     Record<string, number>,

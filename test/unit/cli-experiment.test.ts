@@ -1,14 +1,17 @@
 /** Experiments without running them: which runs a file asks for, what each starts from, and what is refused. */
 import assert from "node:assert/strict";
-import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
+import { VERSION } from "../../src/base/version.ts";
 import { baselines } from "../../src/cli/experiment/baseline.ts";
 import { cellProgress, cellState, prepareCell } from "../../src/cli/experiment/cell-folder.ts";
+import { parseCellResult } from "../../src/cli/experiment/cell-result.ts";
 import { parseExperiment, readExperiment } from "../../src/cli/experiment/experiment-file.ts";
 import { resolveGrid } from "../../src/cli/experiment/grid.ts";
 import { GridProgress, type GridState, secondsLeft } from "../../src/cli/experiment/grid-progress.ts";
-import { lockFolder } from "../../src/cli/experiment/lock.ts";
+import { lockFolder, requireNotTraining } from "../../src/cli/experiment/lock.ts";
+import { making, makingNow, makingText } from "../../src/cli/experiment/machine.ts";
 import { sharedStarts } from "../../src/cli/experiment/shared-start.ts";
 import { assertFails } from "../helpers/fails.ts";
 import { temporaryFolder } from "../helpers/temporary-folder.ts";
@@ -104,6 +107,13 @@ test("what is wrong is refused in one line that names the run and the field", ()
     [{ base: { ...BASE, envs: 3 } }, /^cell run, envs: expected an even number, received 3/],
     [{ base: { preset: "harl-halfcheeta" } }, /preset harl-halfcheeta; did you mean harl-halfcheetah/],
     [{ axes: { seed: [1] } }, /^axes.seed: /],
+    [{ base: { ...BASE, seed: 3 } }, /^base.seed: expected seeds in a list of their own/],
+    [{ axes: { size: { small: { seed: 3 } } } }, /^axes.size.small.seed: /],
+    [{ include: [{ name: "more", set: { seed: 3 } }] }, /^include more, set.seed: /],
+    [{ seeds: [1, 2], exclude: [{ seed: 2 }] }, /^exclude.seed: /],
+    [{ seeds: [1, 2], overrides: [{ when: { seed: 2 }, set: {} }] }, /^overrides, when.seed: /],
+    [{ overrides: [{ when: {}, set: { seed: 2 } }] }, /^overrides, set.seed: /],
+    [{ seeds: [1, 2], baseline: { seed: 1 } }, /^baseline.seed: /],
     [{ axes: { sharing: ["ps", "ps"] } }, /^cell ps: expected a name of its own/],
     [
       { include: [{ name: "same", set: {} }] },
@@ -148,6 +158,31 @@ test("a group stands beside the baseline at its own place on the other axes", ()
       ["rank2", "none"],
       ["rank4", "none"],
     ],
+  );
+});
+
+test("no group stands beside one of another task or of other options", () => {
+  const pairs = (more: object) =>
+    [...baselines(gridOf(more))].map(([name, { name: other }]) => [name, other]);
+  const env = ["mujoco/HalfCheetah-2x3", "mujoco/HalfCheetah-6x1"];
+  assert.deepEqual(
+    pairs({
+      axes: { env, sharing: ["lorasa"] },
+      include: [{ name: "none", set: { sharing: "ps" } }],
+      baseline: "none",
+    }),
+    [["mujoco-HalfCheetah-2x3_lorasa", "none"]],
+  );
+  // It has no place on any axis, so that only the task tells it apart.
+  const elsewhere = { name: "other", set: { env: env[1], sharing: "nps" } };
+  assert.deepEqual(
+    pairs({ axes: { sharing: ["ps", "lorasa"] }, include: [elsewhere], baseline: { sharing: "ps" } }),
+    [["lorasa", "ps"]],
+  );
+  const short = { name: "short", set: { envOptions: { episodeLimit: 100 }, sharing: "nps" } };
+  assert.deepEqual(
+    pairs({ axes: { sharing: ["ps", "lorasa"] }, include: [short], baseline: { sharing: "ps" } }),
+    [["lorasa", "ps"]],
   );
 });
 
@@ -200,6 +235,59 @@ test("a folder's run of another configuration is refused with what changed, savi
     "LORASA_EXISTS",
     /cell run_seed1: expected rank 8, hidden \[64,64,64\] as .*, received rank 3, hidden \[9\]; /,
   );
+});
+
+test("a checkpoint and a switch that were set aside as their writer was killed are put back, not deleted", (context) => {
+  const folder = join(temporaryFolder(context), "run_seed1");
+  const [cell] = gridOf({}).cells as [ReturnType<typeof gridOf>["cells"][number]];
+  prepareCell(folder, cell, null);
+  for (const part of ["checkpoint", "switch"]) mkdirSync(join(folder, `${part}.previous`));
+  assert.equal(cellState(folder, cell).kind, "stopped");
+  assert.deepEqual(readdirSync(folder).sort(), ["cell.json", "checkpoint", "start.json", "switch"]);
+});
+
+test("a run that an earlier command's process still trains is refused, and only while that lives", (context) => {
+  const folder = temporaryFolder(context);
+  const file = join(folder, "training.pid");
+  requireNotTraining(folder, "run_seed1");
+  writeFileSync(file, String(process.ppid));
+  assertFails(
+    () => requireNotTraining(folder, "run_seed1"),
+    "LORASA_BUSY",
+    new RegExp(`^cell run_seed1: .*process ${process.ppid} that still trains it.*delete .*training.pid`),
+  );
+  writeFileSync(file, "4194305");
+  requireNotTraining(folder, "run_seed1");
+});
+
+test("what runs are made with names the version, the machine and the runs at once; without it a result is read too", () => {
+  const made = makingNow(3);
+  assert.deepEqual(making.parse(made), made);
+  assert.equal(made.lorasa, VERSION);
+  assert.equal(made.node, process.version);
+  assert.match(makingText(made), /^lorasa .*, Node v.*, .*, \d+ cores?, 3 runs at once$/);
+  const sizes = {
+    agents: 2,
+    actorParameters: 9,
+    trainableParameters: 9,
+    ownParameters: 0,
+    criticParameters: 5,
+  };
+  const old = {
+    cell: "ps_seed1",
+    group: "ps",
+    config: { env: BASE.env, steps: 80, seed: 1 },
+    startedFrom: null,
+    envSteps: 80,
+    return: { mean: 1, std: 0 },
+    won: null,
+    phases: [],
+    sizes: { ...sizes, actorBytes: 36, criticBytes: 20 },
+    times: { seconds: 1, envStepsPerSecond: 80, peakMemoryBytes: null },
+    curves: {},
+  };
+  assert.equal(parseCellResult(old, "kept").madeWith, undefined);
+  assert.deepEqual(parseCellResult({ ...old, madeWith: made }, "new").madeWith, made);
 });
 
 test("progress is read from the last whole line of a run's metrics", (context) => {
@@ -265,11 +353,30 @@ test("a folder that a living process runs is refused; one whose process ended is
   const folder = temporaryFolder(context);
   const file = join(folder, "running.pid");
   writeFileSync(file, String(process.ppid));
-  assertFails(() => lockFolder(folder), "LORASA_BUSY", new RegExp(`process ${process.ppid} `));
+  assertFails(
+    () => lockFolder(folder),
+    "LORASA_BUSY",
+    new RegExp(`process ${process.ppid} .*delete .*running.pid`),
+  );
   // Larger than any process id.
   writeFileSync(file, "4194305");
   lockFolder(folder)();
   assert.deepEqual(readdirSync(folder), []);
+});
+
+test("the file that docs/experiments.md shows gives the groups and baselines that it tells", () => {
+  const [, shown] = /```json\n([\s\S]*?)```/.exec(readFileSync(join("docs", "experiments.md"), "utf8"))!;
+  const grid = resolveGrid(parseExperiment(JSON.parse(shown!)));
+  assert.deepEqual(
+    grid.groups.map(({ name, config }) => [name, config.rank, config.epochs]),
+    [
+      ["mappo_small", 2, 5],
+      ["mappo_large", 16, 5],
+      ["a2po_large", 16, 10],
+      ["shared", 8, 5],
+    ],
+  );
+  assert.equal(baselines(grid).size, 3);
 });
 
 /** Files that compare tasks, not ways of sharing. */

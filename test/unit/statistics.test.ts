@@ -20,6 +20,7 @@ test("the interquartile mean leaves out a whole number of values at each end", (
   assert.equal(interquartileMean([0, 1, 2, 3, 4, 5, 6, 100]), 3.5, "of eight, two at each end");
   assert.equal(interquartileMean([9, 1, 2, 3, 100]), 14 / 3, "of five, one at each end");
   assert.ok(Number.isNaN(interquartileMean([])));
+  assert.ok(Number.isNaN(interquartileMean([1, 2, Number.NaN, 3, 4])), "no number is not the highest one");
 });
 
 test("a bootstrap interval is that of the resamples' known distribution", () => {

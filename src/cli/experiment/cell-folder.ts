@@ -2,6 +2,7 @@
 import { closeSync, existsSync, fstatSync, mkdirSync, openSync, readSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
+import { recoverDirectory } from "../../base/directories.ts";
 import { LorasaError } from "../../base/errors.ts";
 import { diskError, readJson, writeFileAtomic } from "../../base/files.ts";
 import type { TrainConfig } from "../../training/config.ts";
@@ -29,11 +30,17 @@ export interface CellProgress {
   readonly meanReturn: number | null;
 }
 
+/** Puts back what was set aside in the moment in which its writer was killed: no run is lost to that. */
+export function recoverCell(folder: string): void {
+  for (const part of ["checkpoint", "switch"]) if (existsSync(folder)) recoverDirectory(join(folder, part));
+}
+
 /**
  * How far a run came.
  * @throws LORASA_EXISTS when the folder holds a run of another configuration, naming what differs.
  */
 export function cellState(folder: string, cell: Cell): CellState {
+  recoverCell(folder);
   const finished = existsSync(join(folder, RESULT_FILE));
   const begun = existsSync(join(folder, "checkpoint"));
   if (!finished && !begun) return { kind: "new" };

@@ -10,6 +10,7 @@ import { switchStep } from "../../training/config.ts";
 import { type MetricsRow, readMetrics } from "../../training/log/metrics-file.ts";
 import { loadRun } from "../../training/saved-run.ts";
 import type { Cell } from "./grid.ts";
+import { type Making, making } from "./machine.ts";
 import { teamSizes } from "./team-sizes.ts";
 
 const figure = z.number().nullable();
@@ -34,7 +35,7 @@ const cellResult = z.object({
     actorParameters: z.int(),
     /** In the last phase. */
     trainableParameters: z.int(),
-    /** Of an agent's network, those that not all agents share. */
+    /** Of an agent's network, those that no other agent uses: the mean over agents. */
     ownParameters: z.int(),
     criticParameters: z.int(),
     actorBytes: z.int(),
@@ -47,6 +48,8 @@ const cellResult = z.object({
     /** Most memory that the training process took; null where it was not told. */
     peakMemoryBytes: figure,
   }),
+  /** Left out by runs that did not note it yet. */
+  madeWith: making.optional(),
   curves: z.record(z.string(), curve),
 });
 
@@ -79,14 +82,19 @@ const trainAnswer = z.looseObject({
 /**
  * Gathers a finished run.
  * @param answer what its `train --json` printed.
- * @param folders of the run, and before it of those whose switches it went on from, the first one first.
+ * @param story its folders: before its own those whose switches it went on from, the first one first; the run that it
+ *   started from; what it was made with.
  */
 export function gatherResult(
   cell: Cell,
   answer: unknown,
-  folders: readonly string[],
-  from: string | null,
+  story: {
+    readonly folders: readonly string[];
+    readonly from: string | null;
+    readonly madeWith: Making;
+  },
 ): CellResult {
+  const { folders, from, madeWith } = story;
   const { envSteps, return: reached, phases, figures, peakMemoryBytes } = trainAnswer.parse(answer);
   const { saved, team } = loadRun(join(folders.at(-1)!, "checkpoint"));
   const { seconds } = saved.counters;
@@ -104,6 +112,7 @@ export function gatherResult(
     phases: phases.filter((phase) => [0, switchStep(config), envSteps].includes(phase.envSteps)),
     sizes: teamSizes(team, saved, join(folders.at(-1)!, "checkpoint")),
     times: { seconds, envStepsPerSecond: envSteps / seconds, peakMemoryBytes: peakMemoryBytes ?? null },
+    madeWith,
     curves,
   };
 }

@@ -6,6 +6,7 @@ import { switchStep } from "../../training/config.ts";
 import type { CommandAnswer } from "../command.ts";
 import { type CellState, cellProgress, cellState } from "./cell-folder.ts";
 import type { Cell, Grid, Group } from "./grid.ts";
+import { coresEach } from "./machine.ts";
 import { sharedStarts } from "./shared-start.ts";
 import { secondsBetween, type Trial, trial } from "./trial.ts";
 
@@ -22,7 +23,7 @@ interface PlannedCell {
   readonly from: string | null;
   /** Environment steps that are left to it. */
   readonly steps: number;
-  /** Of training that is left, alone on the machine, without its evaluations. */
+  /** Of training that is left, with its share of the cores, without its evaluations. */
   readonly seconds: number;
 }
 
@@ -36,7 +37,9 @@ export async function dryRun(
   const planned = cells.map((cell) =>
     planCell(cell, trials.get(cell.group)!, starts.get(cell.name), options),
   );
-  const seconds = planned.reduce((sum, cell) => sum + cell.seconds, 0) / options.jobs;
+  const times = planned.map((cell) => cell.seconds);
+  // However many run at once, the longest one takes what it takes.
+  const seconds = Math.max(times.reduce((sum, each) => sum + each, 0) / options.jobs, ...times);
   const groups = grid.groups.filter(({ name }) => trials.has(name));
   return {
     json: {
@@ -54,12 +57,14 @@ export async function dryRun(
   };
 }
 
-/** By group, one after another: they would slow one another down. */
+/** By group, one after another: they would slow one another down. Each with the cores that a run would get. */
 async function groupTrials(
   grid: Grid,
   cells: readonly Cell[],
-  { quiet }: DryRunOptions,
+  { jobs, quiet }: DryRunOptions,
 ): Promise<Map<string, Trial>> {
+  // As it is told to runs; nothing else reads it in this process, which ends after the dry run.
+  process.env["LORASA_CORES"] = String(coresEach(jobs));
   const runtime = createRuntime();
   const trials = new Map<string, Trial>();
   for (const { name, config } of grid.groups) {
@@ -95,8 +100,9 @@ function groupTable(groups: readonly Group[], trials: ReadonlyMap<string, Trial>
   return {
     columns: ["runs", "actor", "trained last", "own per agent", "steps/s"].map((title) => ({ title })),
     rows: groups.map(({ name, title, config }) => {
-      const { parameters, ...measured } = trials.get(name)!;
-      const speed = config.steps / secondsBetween({ parameters, ...measured }, config, 0);
+      const measured = trials.get(name)!;
+      const { parameters } = measured;
+      const speed = config.steps / secondsBetween(measured, config, 0);
       return [
         title,
         formatFixed(parameters.actorParameters, 0),

@@ -54,6 +54,7 @@ interface Combination {
  * @throws LORASA_CONFIG naming the run and the field; LORASA_UNKNOWN_TASK.
  */
 export function resolveGrid(file: ExperimentFile): Grid {
+  refuseSeeds(file);
   const axes = Object.entries(file.axes).map(([name, values]) => [name, variantsOf(name, values)] as const);
   checkConditions(file, new Map(axes));
   const combinations = [...product(axes), ...file.include.map((extra) => included(extra))];
@@ -89,7 +90,6 @@ export function holds(when: Fields, labels: Group["labels"], config: TrainConfig
 }
 
 function variantsOf(axis: string, values: ExperimentFile["axes"][string]): Variant[] {
-  if (axis === "seed") throw wrong("axes.seed", "seeds in a list of their own, seeds", "an axis");
   if (!Array.isArray(values))
     return Object.entries(values).map(([label, fields]) => ({
       label,
@@ -190,6 +190,33 @@ function unchecked(layers: readonly Fields[]): Record<string, unknown> {
   const { preset: name, ...set } = Object.assign({}, ...layers) as Fields;
   if (name !== undefined) return { ...preset(String(name)), ...set };
   return { ...defaultConfig(String(set["env"] ?? ""), Number(set["steps"] ?? 0)), ...set };
+}
+
+/** Groups are runs of all seeds: a seed in a part that makes or means groups would be another one in silence. */
+function refuseSeeds({ axes, base, include, exclude, overrides, baseline }: ExperimentFile): void {
+  const parts: readonly (readonly [part: string, names: object])[] = [
+    ["axes", axes],
+    ["base", base],
+    ...Object.entries(axes).flatMap(([axis, variants]) =>
+      Array.isArray(variants)
+        ? []
+        : Object.entries(variants).map(([label, set]) => [`axes.${axis}.${label}`, set] as const),
+    ),
+    ...include.map(({ name, set }) => [`include ${name}, set`, set] as const),
+    ...exclude.map((when) => ["exclude", when] as const),
+    ...overrides.flatMap(({ when, set }) => [
+      ["overrides, when", when] as const,
+      ["overrides, set", set] as const,
+    ]),
+    ...(typeof baseline === "object" ? [["baseline", baseline] as const] : []),
+  ];
+  const found = parts.find(([, names]) => "seed" in names);
+  if (found)
+    throw wrong(
+      `${found[0]}.seed`,
+      "seeds in a list of their own, seeds, which every group is run with",
+      "a seed",
+    );
 }
 
 /** Names that are neither an axis nor a field, and labels that an axis does not have, would match nothing in silence. */

@@ -10,6 +10,8 @@ import type { LinePoint } from "../../report/plot.ts";
 import { baselines } from "./baseline.ts";
 import type { CellResult } from "./cell-result.ts";
 import type { Grid, Group } from "./grid.ts";
+import type { InferenceTime } from "./inference-times.ts";
+import { makingText } from "./machine.ts";
 
 /** A figure over a group's runs. */
 export interface Spread {
@@ -29,7 +31,9 @@ export interface Comparison {
   /** Of interquartile means of returns, this group's less the baseline's, with its interval where both have two runs. */
   readonly difference: number;
   readonly interval: readonly [low: number, high: number] | null;
+  /** The same of the share of episodes won, where every run of both tells it. */
   readonly won: number | null;
+  readonly wonInterval: readonly [low: number, high: number] | null;
   /** This group's as a part of the baseline's. */
   readonly parameters: number;
   readonly bytes: number;
@@ -66,6 +70,10 @@ export interface ExperimentReport {
   readonly missing: readonly string[];
   /** Those with a finished run, in the order of the grid. */
   readonly groups: readonly GroupReport[];
+  /** What finished runs were made with, every distinct line with the number of its runs; null for runs that do not tell. */
+  readonly madeWith: readonly { readonly what: string | null; readonly runs: number }[];
+  /** Machines on which the step of the team was timed, and whether beside other work. */
+  readonly timedOn: readonly string[];
 }
 
 export interface ReportInput {
@@ -73,8 +81,8 @@ export interface ReportInput {
   /** Finished runs by name. */
   readonly results: ReadonlyMap<string, CellResult>;
   readonly command: string;
-  /** Microseconds of one step of the team, by group. */
-  readonly inference: ReadonlyMap<string, number>;
+  /** How long one step of the team takes, by group. */
+  readonly inference: ReadonlyMap<string, InferenceTime>;
 }
 
 /** Points of a curve at most: more are not seen, and make a large file. */
@@ -101,9 +109,24 @@ export function experimentReport({ grid, results, command, inference }: ReportIn
       const baseline = beside.get(group.name);
       const theirs = baseline ? byGroup.get(baseline.name)! : [];
       const compared = theirs.length === 0 ? null : comparison(baseline!.name, runs, theirs);
-      return [groupReport(group, runs, compared, inference.get(group.name) ?? null)];
+      return [groupReport(group, runs, compared, inference.get(group.name)?.microseconds ?? null)];
     }),
+    madeWith: madeWith([...results.values()]),
+    timedOn: [...new Set([...inference.values()].map(timedOn))],
   };
+}
+
+function madeWith(results: readonly CellResult[]): ExperimentReport["madeWith"] {
+  const counts = new Map<string | null, number>();
+  for (const { madeWith: made } of results) {
+    const what = made ? makingText(made) : null;
+    counts.set(what, (counts.get(what) ?? 0) + 1);
+  }
+  return [...counts].map(([what, runs]) => ({ what, runs }));
+}
+
+function timedOn({ machine = "a machine that was not noted", busy }: InferenceTime): string {
+  return busy ? `${machine}, beside other work` : machine;
 }
 
 function groupReport(
@@ -112,7 +135,7 @@ function groupReport(
   baseline: Comparison | null,
   inferenceMicroseconds: number | null,
 ): GroupReport {
-  const won = runs.flatMap((run) => run.won ?? []);
+  const won = wonOf(runs);
   const peaks = runs.flatMap(({ times }) => times.peakMemoryBytes ?? []);
   return {
     name,
@@ -122,7 +145,7 @@ function groupReport(
     steps: config.steps,
     seeds: runs.map((run) => run.config.seed),
     return: spread(returnsOf(runs)),
-    won: won.length === runs.length ? spread(won) : null,
+    won: won && spread(won),
     sizes: runs[0]!.sizes,
     baseline,
     times: {
@@ -135,34 +158,51 @@ function groupReport(
   };
 }
 
+/** Of runs of which one gave no number, every summary is none. */
 export function spread(values: readonly number[]): Spread {
   const several = values.length > 1;
+  const known = several && values.every(Number.isFinite);
   return {
     values,
     mean: mean(values),
     std: several ? sampleStandardDeviation(values) : null,
     interquartileMean: interquartileMean(values),
-    interval: several ? bootstrapInterval([values], ([drawn]) => interquartileMean(drawn!)) : null,
+    interval: known ? bootstrapInterval([values], ([drawn]) => interquartileMean(drawn!)) : null,
+  };
+}
+
+function comparison(group: string, ours: readonly CellResult[], theirs: readonly CellResult[]): Comparison {
+  const [own, other] = [ours[0]!.sizes, theirs[0]!.sizes];
+  const returns = differenceOf(returnsOf(ours), returnsOf(theirs));
+  const [wonByUs, wonByThem] = [wonOf(ours), wonOf(theirs)];
+  const won = wonByUs && wonByThem ? differenceOf(wonByUs, wonByThem) : null;
+  return {
+    group,
+    difference: returns.value,
+    interval: returns.interval,
+    won: won?.value ?? null,
+    wonInterval: won?.interval ?? null,
+    parameters: own.actorParameters / other.actorParameters,
+    bytes: own.actorBytes / other.actorBytes,
   };
 }
 
 /** Each side's runs are a stratum of their own: a resample has as many of both as there are. */
-function comparison(group: string, ours: readonly CellResult[], theirs: readonly CellResult[]): Comparison {
-  const strata = [returnsOf(ours), returnsOf(theirs)];
+function differenceOf(
+  ours: readonly number[],
+  theirs: readonly number[],
+): { value: number; interval: Spread["interval"] } {
+  const strata = [ours, theirs];
   const difference = ([a, b]: readonly (readonly number[])[]): number =>
     interquartileMean(a!) - interquartileMean(b!);
-  const [own, other] = [ours[0]!.sizes, theirs[0]!.sizes];
-  const won = (runs: readonly CellResult[]): number =>
-    interquartileMean(runs.map((run) => run.won ?? Number.NaN));
-  const wonBy = won(ours) - won(theirs);
-  return {
-    group,
-    difference: difference(strata),
-    interval: strata.every(({ length }) => length > 1) ? bootstrapInterval(strata, difference) : null,
-    won: Number.isFinite(wonBy) ? wonBy : null,
-    parameters: own.actorParameters / other.actorParameters,
-    bytes: own.actorBytes / other.actorBytes,
-  };
+  const known = strata.every((values) => values.length > 1 && values.every(Number.isFinite));
+  return { value: difference(strata), interval: known ? bootstrapInterval(strata, difference) : null };
+}
+
+/** Null unless every run tells it. */
+function wonOf(runs: readonly CellResult[]): number[] | null {
+  const won = runs.flatMap((run) => run.won ?? []);
+  return won.length === runs.length ? won : null;
 }
 
 /** A run whose evaluation gave no number is one that diverged; it counts as what it is, not a number. */

@@ -1,6 +1,5 @@
 /** An experiment's report as files: JSON, Markdown, charts and a page. Not what is in its tables. */
 import { mkdirSync } from "node:fs";
-import { cpus } from "node:os";
 import { join } from "node:path";
 import { diskError, writeFileAtomic } from "../../base/files.ts";
 import { formatCount } from "../../base/format.ts";
@@ -10,7 +9,7 @@ import { switchStep } from "../../training/config.ts";
 import type { Grid } from "./grid.ts";
 import { type ReportChart, reportCharts } from "./report-charts.ts";
 import type { ExperimentReport, GroupReport } from "./report-data.ts";
-import { markdownTable, type ReportTable, resultTables, timeTable } from "./report-tables.ts";
+import { madeWithText, markdownTable, type ReportTable, resultTables, timeTable } from "./report-tables.ts";
 
 export interface ReportFiles {
   readonly json: string;
@@ -88,7 +87,7 @@ function reportPage(report: ExperimentReport, grid: Grid, charts: readonly Repor
         : [{ heading: "Not finished", blocks: [{ kind: "text", text: missingText(report) }] } as const]),
       ...(groups.length === 0 ? [] : [...resultSections(report, charts), tableSection(timeTable(report))]),
     ],
-    measured: { facts: facts(grid), commands: [report.command] },
+    measured: { facts: facts(report, grid), commands: [report.command] },
   };
   return htmlPage(page);
 }
@@ -113,12 +112,10 @@ function tableSection({ heading, table, caption }: ReportTable): Section {
   return { heading, blocks: [{ kind: "table", table, caption }] };
 }
 
-function facts({ file, groups }: Grid): { name: string; value: string }[] {
-  const machine = `${cpus()[0]?.model.trim() ?? "unknown"}, ${cpus().length} cores`;
+function facts(report: ExperimentReport, { file, groups }: Grid): { name: string; value: string }[] {
   const shared = Object.entries(file.base).map(([field, value]) => `${field} ${plain(value)}`);
   return [
-    { name: "machine", value: machine },
-    { name: "Node", value: process.version },
+    ...(report.madeWith.length === 0 ? [] : [{ name: "runs", value: madeWithText(report) }]),
     { name: "groups", value: `${groups.length}` },
     { name: "settings of all runs", value: shared.join(", ") },
     ...Object.entries(file.axes).map(([axis, values]) => ({

@@ -33,7 +33,7 @@ function returnTable({ groups }: ExperimentReport): ReportTable {
         "return ± std",
         "IQM [95 %]",
         ...(wins ? ["won", "won IQM [95 %]"] : []),
-        ...(compared ? ["against baseline [95 %]"] : []),
+        ...(compared ? ["baseline", "against baseline [95 %]"] : []),
       ),
       rows: groups.map((group) => [
         group.title,
@@ -41,15 +41,23 @@ function returnTable({ groups }: ExperimentReport): ReportTable {
         withDeviation(group.return),
         withInterval(group.return.interquartileMean, group.return.interval, shortFixed),
         ...(wins ? wonCells(group.won) : []),
-        ...(compared ? [againstCell(group)] : []),
+        ...(compared ? [baselineCell(group, groups), againstCell(group)] : []),
       ]),
       strong: best(groups),
     },
     caption:
       "Return of the deterministic evaluation at the end of training: mean and sample standard deviation over seeds, " +
       "interquartile mean (of fewer than four runs, the mean) with its bootstrap interval over seeds. " +
-      "With few seeds an interval is narrower than what new seeds would show.",
+      `With few seeds an interval is narrower than what new seeds would show.${wins ? WON_CAPTION : ""}`,
   };
+}
+
+const WON_CAPTION =
+  " Where episodes are won or lost, the share won decides which row is strong and is what stands against the baseline, " +
+  "in percentage points.";
+
+function baselineCell({ baseline }: GroupReport, groups: readonly GroupReport[]): string | null {
+  return groups.find(({ name }) => name === baseline?.group)?.title ?? null;
 }
 
 function wonCells(won: Spread | null): (string | null)[] {
@@ -59,16 +67,27 @@ function wonCells(won: Spread | null): (string | null)[] {
 
 function againstCell({ baseline }: GroupReport): string | null {
   if (baseline === null) return null;
+  if (baseline.won !== null) return withInterval(baseline.won, baseline.wonInterval, points);
   return withInterval(baseline.difference, baseline.interval, signed);
 }
 
-/** The highest mean return of each task that has several groups. */
+/** The best of each task that has several groups: by the share won where all tell it, then by mean return. */
 function best(groups: readonly GroupReport[]): number[] {
   const tasks = [...new Set(groups.map(({ env }) => env))];
-  const compared = tasks.filter((task) => groups.filter(({ env }) => env === task).length > 1);
-  return compared.map((env) => {
-    const means = groups.map((group) => (group.env === env ? group.return.mean : Number.NEGATIVE_INFINITY));
-    return means.indexOf(Math.max(...means));
+  return tasks.flatMap((env) => {
+    const rivals = groups.filter((group) => group.env === env);
+    const byWon = rivals.every(({ won }) => won !== null);
+    const rank = ({ won, return: reached }: GroupReport): [number, number] => [
+      byWon ? won!.mean : 0,
+      reached.mean,
+    ];
+    // A group with a run that gave no number has no rank.
+    const ranked = rivals.filter((group) => rank(group).every(Number.isFinite));
+    const [first] = ranked.toSorted((a, b) => {
+      const [[wonA, meanA], [wonB, meanB]] = [rank(a), rank(b)];
+      return wonB - wonA || meanB - meanA;
+    });
+    return first && rivals.length > 1 ? [groups.indexOf(first)] : [];
   });
 }
 
@@ -105,12 +124,14 @@ function sizeTable({ groups }: ExperimentReport): ReportTable {
     },
     caption:
       "Numbers that the actor's weights are (backbone and adapters), those that the last phase trains, those of an " +
-      "agent's network that not all agents share, and the files of the checkpoint that hold them.",
+      "agent's network that no other agent uses (the mean over agents: none of what units of a type or a cluster share), " +
+      "and the files of the checkpoint that hold them, shared adapters counted once. Baselines are those of the results.",
   };
 }
 
 /** What the runs took on the machine that ran them. */
-export function timeTable({ groups }: ExperimentReport): ReportTable {
+export function timeTable(report: ExperimentReport): ReportTable {
+  const { groups } = report;
   const peaks = groups.some(({ times }) => times.peakMemoryBytes !== null);
   return {
     heading: "Times",
@@ -126,8 +147,21 @@ export function timeTable({ groups }: ExperimentReport): ReportTable {
     },
     caption:
       "Mean seconds of training and environment steps a second, evaluation included, with other runs beside it where " +
-      "several ran at once; and the time in which the trained policy answers one observation of every agent.",
+      "several ran at once; and the time in which the trained policy, every agent's network merged, answers one " +
+      `observation of every agent. ${madeWithText(report)}${timedOnText(report)}`,
   };
+}
+
+/** What the finished runs were made with, in one line. */
+export function madeWithText({ madeWith }: Pick<ExperimentReport, "madeWith">): string {
+  const parts = madeWith.map(
+    ({ what, runs }) => `${what ?? "what was not noted"} (${runs === 1 ? "1 run" : `${runs} runs`})`,
+  );
+  return `Made with ${parts.join("; ")}.`;
+}
+
+function timedOnText({ timedOn }: ExperimentReport): string {
+  return timedOn.length === 0 ? "" : ` The step of the team was timed on ${timedOn.join("; ")}.`;
 }
 
 /** A table as Markdown; a strong row is bold. */
@@ -169,6 +203,12 @@ function shortFixed(value: number): string {
 
 function signed(value: number): string {
   return value > 0 ? `+${shortFixed(value)}` : shortFixed(value);
+}
+
+/** A difference of shares. */
+function points(part: number): string {
+  const text = formatFixed(part * 100, 1);
+  return `${part > 0 ? "+" : ""}${text} pp`;
 }
 
 function percent(part: number): string {

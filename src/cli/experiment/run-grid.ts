@@ -8,6 +8,7 @@ import {
   cellProgress,
   cellState,
   prepareCell,
+  recoverCell,
   startedConfig,
   startedFrom,
   writeResult,
@@ -15,6 +16,8 @@ import {
 import { gatherResult } from "./cell-result.ts";
 import type { Cell } from "./grid.ts";
 import type { GridState } from "./grid-progress.ts";
+import { requireNotTraining } from "./lock.ts";
+import { coresEach, type Making, makingNow } from "./machine.ts";
 import { startTraining, type TrainOutcome, type TrainProcess } from "./train-process.ts";
 
 export interface RunGridOptions {
@@ -23,10 +26,8 @@ export interface RunGridOptions {
   /** By a run's name, the run whose switch it can start from. */
   readonly starts: ReadonlyMap<string, Cell>;
   readonly folderOf: (cell: string) => string;
-  /** Runs at once. */
+  /** Runs at once, each with its share of the cores. */
   readonly jobs: number;
-  /** Cores that each run may count on. */
-  readonly coresEach: number;
   /** When it fires, the runs are asked to end after a checkpoint, and none is begun. */
   readonly signal: AbortSignal;
   /** When it fires, they are asked again, and end at once. */
@@ -45,7 +46,10 @@ export interface GridOutcome {
 /** How often the runs are looked at. */
 const LOOK_MS = 1000;
 
-/** @throws LORASA_EXISTS for a folder with a run of another configuration, before anything is run. */
+/**
+ * @throws LORASA_EXISTS for a folder with a run of another configuration, LORASA_BUSY for a run that a process of an
+ *   earlier command still trains; both before anything is run.
+ */
 export async function runGrid(options: RunGridOptions): Promise<GridOutcome> {
   const run = new GridRun(options);
   try {
@@ -58,7 +62,10 @@ export async function runGrid(options: RunGridOptions): Promise<GridOutcome> {
 class GridRun {
   readonly #options: RunGridOptions;
   readonly #waiting: Cell[];
-  readonly #running = new Map<string, { cell: Cell; process: TrainProcess; ended: Promise<void> }>();
+  readonly #running = new Map<
+    string,
+    { cell: Cell; process: TrainProcess; madeWith: Making; ended: Promise<void> }
+  >();
   readonly #finished: string[] = [];
   readonly #ran: string[] = [];
   readonly #failed: { cell: string; why: string }[] = [];
@@ -72,6 +79,9 @@ class GridRun {
       if (isFinished(cell)) this.#finished.push(cell.name);
       else this.#waiting.push(cell);
     }
+    for (const { name } of this.#waiting) requireNotTraining(options.folderOf(name), name);
+    // Starts may be runs that are not asked for themselves.
+    for (const { name } of options.starts.values()) recoverCell(options.folderOf(name));
   }
 
   async loop(): Promise<GridOutcome> {
@@ -131,18 +141,19 @@ class GridRun {
 
   #start(cell: Cell): void {
     try {
+      const madeWith = makingNow(this.#options.jobs);
       const { process, how } = this.#begun(cell);
       this.#options.onNote(`${cell.name}: ${how}`);
       const ended = process.ended.then((outcome) => this.#end(cell, outcome));
-      this.#running.set(cell.name, { cell, process, ended });
+      this.#running.set(cell.name, { cell, process, madeWith, ended });
     } catch (error) {
       this.#fail(cell, (error as Error).message);
     }
   }
 
   #begun(cell: Cell): { process: TrainProcess; how: string } {
-    const { folderOf, coresEach: cores } = this.#options;
-    const folder = folderOf(cell.name);
+    const { folderOf, jobs } = this.#options;
+    const [folder, cores] = [folderOf(cell.name), coresEach(jobs)];
     if (cellState(folder, cell).kind === "stopped")
       return { process: startTraining({ folder, cores, resume: true }), how: "goes on" };
     const start = this.#startOf(cell);
@@ -160,9 +171,10 @@ class GridRun {
 
   #end(cell: Cell, outcome: TrainOutcome): void {
     const { onNote } = this.#options;
+    const { madeWith } = this.#running.get(cell.name)!;
     this.#running.delete(cell.name);
     try {
-      if (outcome.kind === "finished") this.#keep(cell, outcome.answer);
+      if (outcome.kind === "finished") this.#keep(cell, outcome.answer, madeWith);
       else if (outcome.kind === "failed") this.#fail(cell, outcome.why);
       else if (this.#options.signal.aborted) onNote(`${cell.name}: stopped`);
       else this.#fail(cell, "was interrupted");
@@ -171,10 +183,14 @@ class GridRun {
     }
   }
 
-  #keep(cell: Cell, answer: unknown): void {
+  #keep(cell: Cell, answer: unknown, madeWith: Making): void {
     const { folderOf, onNote } = this.#options;
     const folder = folderOf(cell.name);
-    const result = gatherResult(cell, answer, this.#history(cell.name), startedFrom(folder));
+    const result = gatherResult(cell, answer, {
+      folders: this.#history(cell.name),
+      from: startedFrom(folder),
+      madeWith,
+    });
     writeResult(folder, result);
     this.#finished.push(cell.name);
     this.#ran.push(cell.name);

@@ -1,9 +1,11 @@
 /** One run as a process of its own: the command line's `train`. Not which runs, nor when. */
 import { type ChildProcess, spawn } from "node:child_process";
-import { createWriteStream } from "node:fs";
+import { createWriteStream, rmSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { writeFileAtomic } from "../../base/files.ts";
 import { CONFIG_FILE } from "./cell-folder.ts";
+import { TRAINING_FILE } from "./lock.ts";
 
 export interface TrainProcessOptions {
   /** Of the run, with its configuration in it. */
@@ -38,6 +40,7 @@ export interface TrainProcess {
   readonly ended: Promise<TrainOutcome>;
 }
 
+/** @throws LORASA_DISK; nothing runs then. */
 export function startTraining({ folder, from, resume, cores }: TrainProcessOptions): TrainProcess {
   const more = resume ? ["--resume"] : from === undefined ? [] : ["--from", from];
   const args = ["train", "--config", join(folder, CONFIG_FILE), "--out", folder, "--json", ...more];
@@ -47,7 +50,19 @@ export function startTraining({ folder, from, resume, cores }: TrainProcessOptio
     // Ctrl-C on the terminal reaches this process alone, which tells each run once: told twice, they would end at once.
     detached: true,
   });
+  noteProcess(child, folder);
   return { stop: () => void child.kill("SIGINT"), ended: outcomeOf(child, folder) };
+}
+
+/** It lives on when this process is killed: whoever comes next must find it. */
+function noteProcess(child: ChildProcess, folder: string): void {
+  if (child.pid === undefined) return;
+  try {
+    writeFileAtomic(join(folder, TRAINING_FILE), String(child.pid));
+  } catch (cause) {
+    child.kill("SIGKILL");
+    throw cause;
+  }
 }
 
 async function outcomeOf(child: ChildProcess, folder: string): Promise<TrainOutcome> {
@@ -66,6 +81,7 @@ async function outcomeOf(child: ChildProcess, folder: string): Promise<TrainOutc
     child.once("close", (code, signal) => resolve({ code, signal }));
   });
   log.end();
+  rmSync(join(folder, TRAINING_FILE), { force: true });
   if (end.code === INTERRUPTED || end.signal === "SIGINT") return { kind: "stopped" };
   const answer = end.code === 0 ? lastObject(said.stdout) : undefined;
   if (answer !== undefined) return { kind: "finished", answer };

@@ -1,5 +1,6 @@
 /** What a run would take: a few rollouts of each of its phases, measured. Not the run. */
 
+import { coresOfProcess } from "../../base/cores.ts";
 import type { EnvSpec } from "../../envs/contract.ts";
 import { createVectorEnvBeside } from "../../envs/vector-beside.ts";
 import type { Runtime } from "../../runtime/session.ts";
@@ -11,6 +12,8 @@ export interface Trial {
   /** Of a step of training before and after the adapters start; equal where there are none. */
   readonly secondsPerStep: readonly [shared: number, adapters: number];
   readonly parameters: ParameterCounts;
+  /** That it could count on. */
+  readonly cores: number;
 }
 
 /** Two rollouts of a phase: the first one also makes the sessions. */
@@ -37,6 +40,7 @@ export async function trial(runtime: Runtime, config: TrainConfig): Promise<Tria
     return {
       secondsPerStep: [shared / rollout, adapters / rollout],
       parameters: parameterCounts(trainer.team),
+      cores: coresOfProcess(),
     };
   } finally {
     await trainer?.close();
