@@ -8,7 +8,8 @@ import { createBattle } from "../../src/envs/smac/battle.ts";
 import { smacFamily } from "../../src/envs/smac/family.ts";
 import { count, createTally, outcomeOf, rewardOf } from "../../src/envs/smac/reward.ts";
 import { smacTask } from "../../src/envs/smac/tasks.ts";
-import { createView, giveOrder } from "../../src/envs/smac/view.ts";
+import { isOpen } from "../../src/envs/smac/terrain.ts";
+import { createView, giveOrder, look } from "../../src/envs/smac/view.ts";
 import { TEAMS, type TeamName } from "../helpers/smac-teams.ts";
 
 /** Agents, actions, limit; SMAC's observation and state; on-policy's observation, HARL's team state, on-policy's agent state; all as their code has them, agent id included. */
@@ -189,6 +190,57 @@ test("a move is available where the ground one ahead is open: not off the road",
   assert.ok(south >= 8 && south < 9, `${south} is less than 1 from the southern edge at 8`);
 });
 
+test("a colossus at a cliff may not be ordered onto it, as SMAC's map of the ground has it", () => {
+  const b = createBattle(smacTask("smac/2c_vs_64zg", {}).scenario);
+  const view = createView(b);
+  b.x[0] = 16;
+  b.y[0] = 13.5;
+  look(b, view);
+  // North, south, east, west: the cliff lies from 12 to 13.
+  assert.deepEqual([...view.mask.subarray(2, 6)], [1, 0, 1, 1]);
+});
+
+test("with the time in observations the dead are told it and nothing else", async () => {
+  for (const layout of ["on-policy", "smac"]) {
+    const { env, buffers } = await started(`smac/8m?layout=${layout}&obsTimestep=true`, 3);
+    let steps = 0;
+    while (steps < 60 && buffers.active.every((bit) => bit === 1)) {
+      env.step(orders(env, "still", buffers), buffers);
+      steps++;
+    }
+    const dead = buffers.active.indexOf(0);
+    const size = env.spec.observationSize;
+    const seen = [...buffers.observations.subarray(dead * size, (dead + 1) * size)];
+    assert.deepEqual(seen, [...Array(size - 1).fill(0), Math.fround(steps / 120)], layout);
+  }
+});
+
+test("everybody starts on the ground, and nobody in another", () => {
+  for (const map of smacFamily.taskNames()) {
+    const b = createBattle(smacTask(map, {}).scenario);
+    for (let u = 0; u < b.units; u++) {
+      assert.equal(isOpen(b.terrain.ground, b.x[u]!, b.y[u]!), 1, `${map}: ${b.names[u]} ${u}`);
+      for (let v = 0; v < u; v++) {
+        const apart = Math.hypot(b.x[u]! - b.x[v]!, b.y[u]! - b.y[v]!);
+        assert.ok(apart >= b.radius[u]! + b.radius[v]!, `${map}: ${b.names[u]} ${u} and ${b.names[v]} ${v}`);
+      }
+    }
+  }
+});
+
+test("corridor, 2s_vs_1sc and 2c_vs_64zg start where SMAClite's do", () => {
+  const centres = (map: string) => {
+    const { x, y, allies, units, attackX, attackY } = createBattle(smacTask(`smac/${map}`, {}).scenario);
+    const middle = (all: Float64Array, from: number, to: number) =>
+      (Math.min(...all.subarray(from, to)) + Math.max(...all.subarray(from, to))) / 2;
+    const place = (from: number, to: number) => [middle(x, from, to), middle(y, from, to)];
+    return [...place(0, allies), ...place(allies, units), attackX, attackY].map((at) => at.toFixed(2));
+  };
+  assert.deepEqual(centres("corridor"), ["19.04", "19.12", "27.91", "28.24", "4.47", "4.33"]);
+  assert.deepEqual(centres("2s_vs_1sc"), ["14.05", "10.36", "13.92", "20.04", "11.12", "10.34"]);
+  assert.deepEqual(centres("2c_vs_64zg").slice(2, 4), ["16.00", "9.00"]);
+});
+
 test("types of stalkers and zealots change places between allies and enemies, as in SMAC", async () => {
   const { env, buffers } = await started("smac/2s3z");
   const agents = 5;
@@ -367,20 +419,22 @@ test("a restored moment shows what was seen there, and an episode's end stays on
   assert.throws(() => env.step(east, buffers), { code: "LORASA_SIMULATOR" });
 });
 
-test("a side of Medivacs alone is beaten", () => {
+test("a side of Medivacs alone is beaten, the allies also when both sides are", () => {
   const b = createBattle(smacTask("smac/MMM", {}).scenario);
   const outcome = () => {
     const tally = createTally();
     count(b, tally);
-    return outcomeOf(tally);
+    return outcomeOf(tally, b);
   };
   assert.equal(outcome(), "undecided");
   b.health.fill(0, 10, 19);
   assert.equal(outcome(), "won");
   b.health.fill(0, 0, 9);
-  assert.equal(outcome(), "drawn");
+  assert.equal(outcome(), "lost", "SMAC looks at the allies first");
   b.health[10] = 1;
   assert.equal(outcome(), "lost");
+  const marines = createBattle(smacTask("smac/3m", {}).scenario);
+  assert.equal(outcomeOf(createTally(), marines), "drawn", "nobody heals here");
 });
 
 test("a Medivac's first target is the first friend, a fighter's the first enemy", () => {

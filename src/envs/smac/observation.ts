@@ -28,8 +28,9 @@ export interface Seen {
  * float32 [N, O] from `out[0]`. One agent's row is, on-policy: allies, enemies, moves, own; SMAC: moves, enemies,
  * allies, own. An ally: visible, distance, x, y, health, shield, type, last action. An enemy: attackable, distance,
  * x, y, health, shield, type. Own: (on-policy only: 1, 0, 0, 0), health, shield, type, (on-policy) last action.
- * Distances are shares of the sight range. Zero for who is dead or out of sight, and all zero for a dead agent.
- * The agent's number is left out: networks append it themselves.
+ * Distances are shares of the sight range. Zero for who is dead or out of sight, and all zero for a dead agent but the
+ * share of the time that is over, last where it is told: SMAC appends it for the dead too. The agent's number is left out:
+ * networks append it themselves.
  */
 export function writeObservations(seen: Seen, layout: ObservationLayout, out: Float32Array): void {
   const { battle } = seen;
@@ -37,8 +38,9 @@ export function writeObservations(seen: Seen, layout: ObservationLayout, out: Fl
   const allies = (battle.allies - 1) * layout.ally;
   const enemies = (battle.units - battle.allies) * layout.enemy;
   for (let agent = 0; agent < battle.allies; agent++) {
-    if (battle.health[agent]! <= 0) continue;
     const at = agent * layout.size;
+    if (layout.timestep) out[at + layout.size - 1] = seen.elapsed;
+    if (battle.health[agent]! <= 0) continue;
     if (layout.allyFirst) {
       writeAllies(seen, layout, agent, out, at);
       writeEnemies(seen, layout, agent, out, at + allies);
@@ -49,7 +51,6 @@ export function writeObservations(seen: Seen, layout: ObservationLayout, out: Fl
       writeAllies(seen, layout, agent, out, at + layout.moves + enemies);
     }
     writeOwn(seen, layout, agent, out, at + allies + enemies + layout.moves);
-    if (layout.timestep) out[at + layout.size - 1] = seen.elapsed;
   }
 }
 

@@ -48,10 +48,16 @@ export function count(b: Battle, tally: Tally): void {
 
 export type Outcome = "won" | "lost" | "drawn" | "undecided";
 
-/** A side of healers alone is beaten. */
-export function outcomeOf({ allyFighters, enemyFighters }: Tally): Outcome {
+/**
+ * A side of healers alone is beaten. Where both sides lose their last fighters in one step, SMAC calls it a defeat in
+ * battles with healers, whose allies it looks at first, and a draw in others.
+ */
+export function outcomeOf(
+  { allyFighters, enemyFighters }: Tally,
+  { alliedHealers }: Pick<Battle, "alliedHealers">,
+): Outcome {
   if (allyFighters > 0) return enemyFighters > 0 ? "undecided" : "won";
-  return enemyFighters > 0 ? "lost" : "drawn";
+  return enemyFighters > 0 || alliedHealers ? "lost" : "drawn";
 }
 
 /** The most that an unscaled episode gives: 10 a kill, 200 for the win, and all health and shields of the enemy. */
@@ -64,7 +70,8 @@ export function maxReward(b: Battle): number {
 /**
  * `positive`: what the enemy lost and 10 a kill, as an absolute value (so growing shields count too), 200 for the win,
  * all scaled so that an episode gives about 20. `signed`: without the absolute value, and less half of what the allies
- * lost and 5 for each that died. `sparse`: 1 for a win, −1 for a defeat, not scaled.
+ * lost and 5 for each that died. `sparse`: 1 for a win, −1 for a defeat, not scaled, as SMAC's documentation has it; its
+ * code divides them by `most` / 20 too.
  */
 export function rewardOf(
   kind: SmacOptions["reward"],

@@ -52,7 +52,10 @@ function onThePlain(allies: Units, enemies: Units, limit: number): Scenario {
   return { ...onTheRoad(allies, enemies, limit), terrain: "plain" };
 }
 
-/** @source SMAC: smac_maps.py for units and limits; SMAClite's map files for places. */
+/**
+ * Scenarios that SMAClite has no map for start where its common maps start theirs.
+ * @source SMAC: smac_maps.py for units and limits; SMAClite's map files for places.
+ */
 export const SCENARIOS: Readonly<Record<string, Scenario>> = {
   "3m": onTheRoad({ marine: 3 }, { marine: 3 }, 60),
   "8m": onTheRoad({ marine: 8 }, { marine: 8 }, 120),
@@ -89,18 +92,18 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
   "6h_vs_8z": onTheRoad({ hydralisk: 6 }, { zealot: 8 }, 150),
   so_many_baneling: onTheRoad({ zealot: 7 }, { baneling: 32 }, 100),
   corridor: {
-    allies: [{ at: [19, 19], units: { zealot: 6 } }],
-    enemies: [{ at: [27.5, 27.5], units: { zergling: 24 } }],
+    allies: [{ at: [19.04, 19.12], units: { zealot: 6 } }],
+    enemies: [{ at: [27.91, 28.24], units: { zergling: 24 } }],
     limit: 400,
     terrain: "corridor",
-    attackPoint: [4.5, 4.5],
+    attackPoint: [4.47, 4.33],
   },
   "2s_vs_1sc": {
     allies: [
-      { at: [11.1, 10.3], units: { stalker: 1 } },
-      { at: [17, 10.3], units: { stalker: 1 } },
+      { at: [11.12, 10.34], units: { stalker: 1 } },
+      { at: [16.98, 10.37], units: { stalker: 1 } },
     ],
-    enemies: [{ at: [14, 20], units: { spineCrawler: 1 } }],
+    enemies: [{ at: [13.92, 20.04], units: { spineCrawler: 1 } }],
     limit: 300,
     terrain: "arena",
   },
@@ -119,7 +122,7 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
   },
   "2c_vs_64zg": {
     allies: [{ at: [16, 16], units: { colossus: 2 } }],
-    enemies: [{ at: [16, 8.9], units: { zergling: 64 } }],
+    enemies: [{ at: [16, 9], units: { zergling: 64 } }],
     limit: 400,
     terrain: "ravine",
   },

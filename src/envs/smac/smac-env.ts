@@ -81,7 +81,7 @@ export class SmacEnv implements Env {
     fight(battle, this.#random);
     count(battle, this.#after);
     this.#steps++;
-    const outcome = outcomeOf(this.#after);
+    const outcome = outcomeOf(this.#after, battle);
     const overdue = this.#steps >= this.spec.episodeLimit;
     this.#ended = overdue || outcome !== "undecided";
     this.#show(buffers, true);

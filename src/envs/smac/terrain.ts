@@ -15,6 +15,7 @@ export interface Terrain {
 /** Open cells `[x0, y0, x1, y1)`, the upper ends excluded. */
 type Area = readonly [number, number, number, number];
 
+/** Shapes are ours, made after what each scenario is known for; the road's breadth is SMAClite's. */
 const TERRAINS = {
   /** A broad road from west to east. */
   road: { open: [[0, 8, 32, 24]], cliffs: [] },

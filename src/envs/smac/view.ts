@@ -135,11 +135,11 @@ function allow(b: Battle, view: View, agent: number): void {
     return;
   }
   mask[at + STOP] = 1;
-  const cells = b.climbs[agent] === 1 ? b.terrain.climbable : b.terrain.ground;
   for (let move = 0; move < MOVES.length; move++) {
     const toX = b.x[agent]! + (MOVE_AMOUNT / 2) * MOVES[move]!.x;
     const toY = b.y[agent]! + (MOVE_AMOUNT / 2) * MOVES[move]!.y;
-    mask[at + FIRST_MOVE + move] = isOpen(cells, toX, toY);
+    // SMAC asks its map of the ground for colossi too, though they walk over cliffs.
+    mask[at + FIRST_MOVE + move] = isOpen(b.terrain.ground, toX, toY);
   }
   const heals = b.strike[agent] === STRIKE.heal;
   const first = heals ? 0 : allies;
