@@ -5,7 +5,10 @@ import { fixedSize, type Value } from "../src/graph/value.ts";
 import type { WeightBinding } from "./bindings.ts";
 
 /** The head of an actor. */
-export type HeadConfig =
+export type HeadConfig = {
+  /** Of the orthogonal weights that it starts with; 0.01 when left out. */
+  readonly gain?: number;
+} & (
   | {
       /** `gaussian`: HARL's diagonal normal, not squashed. `squashed-gaussian`: tanh of it, as the LoRASA code has it. */
       readonly kind: "gaussian" | "squashed-gaussian";
@@ -18,7 +21,8 @@ export type HeadConfig =
       readonly stdX: number;
       readonly stdY: number;
     }
-  | { readonly kind: "categorical"; readonly size: number };
+  | { readonly kind: "categorical"; readonly size: number }
+);
 
 /** What the head computed for each row; every tensor float32 [..., K]. */
 export type HeadOutput =
@@ -45,7 +49,7 @@ export function head(
 ): HeadOutput {
   return g.scope("head", () => {
     const inSize = fixedSize(features.shape.at(-1), "head");
-    const weight = { kind: "orthogonal", gain: HEAD_GAIN } as const;
+    const weight = { kind: "orthogonal", gain: config.gain ?? HEAD_GAIN } as const;
     const output = binding.linear(g, features, { name: "head", inSize, outSize: config.size, weight });
     if (config.kind === "categorical") {
       return {

@@ -77,6 +77,12 @@ export class ParameterLayout {
     return [this.owners, this.size];
   }
 
+  /** Parts that may learn without the others: owners; where parameters have copies, what is common and each copy. */
+  get parts(): number {
+    const copies = this.specs.flatMap((spec) => spec.copies ?? []);
+    return copies.length === 0 ? this.owners : 1 + Math.max(...copies);
+  }
+
   /** Where a parameter's numbers begin in an owner's row. */
   offset(name: string): number {
     return this.#offsets.get(this.spec(name).name)!;

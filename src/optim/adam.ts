@@ -20,8 +20,8 @@ export interface AdamState {
 
 /**
  * One step: m ← β₁m + (1−β₁)g, v ← β₂v + (1−β₂)g², θ ← θ − lr·m̂ / (√v̂ + ε).
- * @param stepSize float32 [G, 1]: lr / (1 − β₁ᵗ); 0 leaves a row as it is.
- * @param secondCorrection float32 [G, 1]: 1 / √(1 − β₂ᵗ). Both from {@link adamScalars}, in double precision there:
+ * @param stepSize float32 [G, 1] or [1, P]: lr / (1 − β₁ᵗ); 0 leaves parameters as they are.
+ * @param secondCorrection float32, the same shape: 1 / √(1 − β₂ᵗ). Both from {@link adamScalars}, in double precision there:
  * 1 − 0.999ᵗ in float32 would be off by 1e-5 at the first steps.
  * @source Kingma and Ba, arXiv 1412.6980, algorithm 1, with ε outside the root.
  */

@@ -33,21 +33,21 @@ export interface ActorStepConfig extends ActorForwardConfig {
   readonly ratio: RatioKind;
   readonly entropyCoefficient: number;
   readonly maxGradientNorm: number;
-  /** Where the ratio of agents that were updated before stands: input `others` [1, R, 1]; none when left out. */
+  /** Where the ratio of other agents that have moved stands: input `others` [N or b, R, 1]; none when left out. */
   readonly others?: OthersPlace;
-  /** Whether owners whose `step_size` is 0 have no part in a step. */
+  /** Whether parts whose `step_size` is 0 have no part in a step. */
   readonly partial?: boolean;
 }
 
 /**
  * Inputs: those of the optimizer and of `actor-forward.ts`, `advantage` [1, N or b, R, 1], `active` [N or b, R, 1],
- * `clip_range` [], and `others` [1, R, 1] where it applies. All float32.
+ * `clip_range` [], and `others` [N or b, R, 1] where it applies. All float32.
  */
 export function actorStep(config: ActorStepConfig): OnnxModel {
   const g = new GraphBuilder();
   const rows = config.chunks * config.chunkLength;
   const trained = config.parameters.adapters ?? config.parameters.backbone;
-  const optimizer = optimizerInputs(g, trained.dims);
+  const optimizer = optimizerInputs(g, trained);
   const { agents, pick, logProb, oldLogProb, entropy } = actorForward(g, config, optimizer.parameters);
   const active = g.input("active", "float32", [agents, rows, 1]);
   const groups = groupsOf(g, config, pick);
@@ -59,7 +59,7 @@ export function actorStep(config: ActorStepConfig): OnnxModel {
       advantage: g.input("advantage", "float32", [config.advantagePerAgent ? agents : 1, rows, 1]),
       active,
       clipRange: g.input("clip_range", "float32", []),
-      ...(config.others && { others: g.input("others", "float32", [1, rows, 1]), place: config.others }),
+      ...(config.others && { others: g.input("others", "float32", [agents, rows, 1]), place: config.others }),
     },
     config.ratio,
     groups,

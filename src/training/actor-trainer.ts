@@ -35,8 +35,8 @@ export class ActorTrainer {
   readonly parameters: ActorParameters;
   readonly #learner: Learner;
   readonly #networks: ActingNetworks;
-  /** For each agent the row of what is trained that it learns in. */
-  readonly #ownerOf: readonly number[];
+  /** For each agent the parts of what is trained that it learns in. */
+  readonly #partsOf: readonly (readonly number[])[];
   #acting: ResidentTensor;
 
   constructor(options: ActorTrainerOptions) {
@@ -44,17 +44,21 @@ export class ActorTrainer {
     const { agents } = actor.encoder;
     this.sharing = sharing;
     this.parameters = actorParameters(actor, sharing);
-    this.#ownerOf = lossGroups(sharing, agents);
+    const groups = lossGroups(sharing, agents);
+    // A shared trunk, then the heads.
+    this.#partsOf = groups.map((group, agent) => (sharing.kind === "multi-task" ? [0, 1 + agent] : [group]));
     // The adapters' first numbers do not depend on what phase one drew.
     const random = new Random(config.seed).fork(sharing.kind === "low-rank" ? 2 : 1);
     const backbone = options.backbone?.slice() ?? initialise(this.parameters.backbone, random);
     const { adapters } = this.parameters;
+    const trained = adapters ?? this.parameters.backbone;
     this.#networks = new ActingNetworks({ runtime, parameters: this.parameters, sharing, agents, backbone });
     const { frozen } = this.#networks;
     this.#learner = new Learner({
       runtime,
       model: stepModel(options, this.parameters),
-      dims: (adapters ?? this.parameters.backbone).dims,
+      dims: trained.dims,
+      parts: trained.parts,
       parameters: adapters ? initialise(adapters, random) : backbone,
       epochs: config.epochs,
       minibatches: config.minibatches,
@@ -96,20 +100,21 @@ export class ActorTrainer {
   }
 
   /**
-   * Learns from a batch; owners whose agents were never active in it stay as they are. The weights that act stay those of
+   * Learns from a batch; parts whose agents were never active in it stay as they are. The weights that act stay those of
    * before until {@link form}.
    * @param agents those of the batch; all when left out.
    */
-  update(batch: LearnerBatch, rates: Omit<UpdateRates, "owners">, agents?: readonly number[]): ActorFigures {
-    const owners = this.#activeOwners(batch.inputs["active"]!, agents ?? [...this.#ownerOf.keys()]);
-    const { metrics, gradientNorms } = this.#learner.update(batch, { ...rates, owners });
+  update(batch: LearnerBatch, rates: Omit<UpdateRates, "parts">, agents?: readonly number[]): ActorFigures {
+    const parts = this.#activeParts(batch.inputs["active"]!, agents ?? [...this.#partsOf.keys()]);
+    const { metrics, gradientNorms } = this.#learner.update(batch, { ...rates, parts });
     const named = Object.fromEntries(ACTOR_METRICS.map((name, index) => [name, metrics[index]!]));
     return { ...named, actorGradientNorm: Math.max(...gradientNorms) } as ActorFigures;
   }
 
   /** Whether a step of one agent changes the other's policy. */
   sharesWith(agent: number, other: number): boolean {
-    return this.#ownerOf[agent] === this.#ownerOf[other];
+    const theirs = this.#partsOf[other]!;
+    return this.#partsOf[agent]!.some((part) => theirs.includes(part));
   }
 
   /** Lets what was learnt act. */
@@ -131,13 +136,13 @@ export class ActorTrainer {
     this.#networks.dispose();
   }
 
-  /** An owner without an active row has nothing to learn, and its momentum must not move it. */
-  #activeOwners({ data }: BatchInput, agents: readonly number[]): number[] {
+  /** A part without an active row has nothing to learn, and its momentum must not move it. */
+  #activeParts({ data }: BatchInput, agents: readonly number[]): number[] {
     const rows = data.length / agents.length;
     const lives = agents.map((_, index) =>
       data.subarray(index * rows, (index + 1) * rows).some((one) => one > 0),
     );
-    return [...new Set(agents.filter((_, index) => lives[index]).map((agent) => this.#ownerOf[agent]!))];
+    return [...new Set(agents.flatMap((agent, index) => (lives[index] ? this.#partsOf[agent]! : [])))];
   }
 }
 
@@ -182,11 +187,7 @@ export function blockSize(
 ): number | undefined {
   if (algo === "mappo") return undefined;
   if (algo === "happo") return 1;
-  return cumulativeBlocks ? agents : agentsAtATime(updateBlocks, agents);
-}
-
-/** Agents whose turn comes together, the last block's may be fewer. */
-export function agentsAtATime(updateBlocks: number, agents: number): number {
+  if (cumulativeBlocks) return agents;
   return updateBlocks === 0 ? 1 : Math.ceil(agents / updateBlocks);
 }
 
@@ -208,8 +209,8 @@ function stepModel(options: ActorTrainerOptions, parameters: ActorParameters) {
     ratio: config.ratio,
     entropyCoefficient: config.entropyCoefficient,
     maxGradientNorm: config.maxGradientNorm,
-    // One owner learns from nobody only where a block is all that it learns from.
-    partial: config.algo !== "mappo" || (parameters.adapters ?? parameters.backbone).owners > 1,
+    // The only part learns from nobody only where a block is all that it learns from.
+    partial: config.algo !== "mappo" || (parameters.adapters ?? parameters.backbone).parts > 1,
     ...(config.algo === "a2po" && { others: "inside" as const }),
     ...(config.algo === "happo" && { others: "outside" as const }),
   });

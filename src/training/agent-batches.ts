@@ -28,11 +28,11 @@ export class AgentBatches {
 
   /**
    * What the actor's step reads of some agents; places beyond them are filled with the first, never active.
-   * @param others float32 [R]: the ratio of agents that were updated before.
+   * @param others float32 [R] for each member: the ratio of other agents that have moved.
    */
   actor(
     members: readonly number[],
-    others: Float32Array,
+    others: readonly Float32Array[],
   ): { batch: LearnerBatch; padded: readonly number[]; pick: FloatTensor } {
     const { agents, heads, chunkLength } = this.#buffer.shape;
     const padded = Array.from({ length: this.#block }, (_, place) => members[place] ?? members[0]!);
@@ -43,7 +43,7 @@ export class AgentBatches {
       ...partsOf(rest, padded, agents),
       active: withoutPadding(partOf(active, padded, agents), members.length, padded.length),
       advantage: heads === 1 ? advantage : partOf(advantage, padded, agents),
-      others: { data: others, width: 1, chunkLength },
+      others: { data: joined(padded.map((_, place) => others[place] ?? others[0]!)), width: 1, chunkLength },
     };
     return { batch: { chunks, inputs: own }, padded, pick: picks(padded, agents) };
   }
@@ -93,6 +93,15 @@ function partOf(input: BatchInput, members: readonly number[], agents: number): 
   const data = new Float32Array(members.length * size);
   for (const [place, agent] of members.entries()) data.set(run(agent), place * size);
   return { ...input, data };
+}
+
+/** One after another; the first itself where there is no other. */
+function joined(parts: readonly Float32Array[]): Float32Array {
+  const [first] = parts as [Float32Array];
+  if (parts.length === 1) return first;
+  const all = new Float32Array(parts.length * first.length);
+  for (const [place, part] of parts.entries()) all.set(part, place * first.length);
+  return all;
 }
 
 function withoutPadding(active: BatchInput, members: number, block: number): BatchInput {

@@ -52,14 +52,16 @@ export function learnCodes(runtime: Runtime, transitions: Transitions, random: R
     model: stepGraph(sizes, layout, size),
     dims: layout.dims,
     parameters: initialise(layout, random),
-    epochs: Math.max(EPOCHS, Math.ceil(LEAST_STEPS / minibatches)),
+    epochs: 1,
     minibatches,
     threads: 1,
     seed: random.nextUint32(),
   });
   try {
-    const batch = codeBatch(transitions, minibatches * size, random);
-    learner.update(batch, { learningRate: LEARNING_RATE, clipRange: 0 });
+    const batch = codeBatch(transitions, minibatches * size);
+    const epochs = Math.max(EPOCHS, Math.ceil(LEAST_STEPS / minibatches));
+    for (let epoch = 0; epoch < epochs; epoch++)
+      learner.update(withNoise(batch, random), { learningRate: LEARNING_RATE, clipRange: 0 });
     return readCodes(runtime, sizes, layout, learner.state().parameters);
   } finally {
     learner.dispose();
@@ -79,7 +81,7 @@ function codeLayout(sizes: Sizes): ParameterLayout {
 /** Inputs `agent` [1, B, N], `before`, `after` [1, B, O], `action` [1, B, K] and `noise` [1, B, z]. */
 function stepGraph(sizes: Sizes, layout: ParameterLayout, batch: number): OnnxModel {
   const g = new GraphBuilder();
-  const optimizer = optimizerInputs(g, layout.dims);
+  const optimizer = optimizerInputs(g, layout);
   const input = (name: string, width: number): Value => g.input(name, "float32", [1, batch, width]);
   const binding = sharedBinding(layout.source(g, optimizer.parameters));
   const { mean, logVariance } = encoder(g, binding, input("agent", sizes.agents));
@@ -118,7 +120,13 @@ function linear(g: GraphBuilder, binding: WeightBinding, x: Value, name: string,
   return binding.linear(g, x, { name, inSize, outSize, weight: { kind: "orthogonal", gain: 1 } });
 }
 
-function codeBatch(transitions: Transitions, rows: number, random: Random): LearnerBatch {
+/** Codes are drawn anew in each epoch. */
+function withNoise({ chunks, inputs }: LearnerBatch, random: Random): LearnerBatch {
+  const data = Float32Array.from({ length: chunks * CODE }, () => random.normal());
+  return { chunks, inputs: { ...inputs, noise: { data, width: CODE, chunkLength: 1 } } };
+}
+
+function codeBatch(transitions: Transitions, rows: number): LearnerBatch {
   const { agents, agent, observationSize, actionSize, before, after, action } = transitions;
   const who = new Float32Array(rows * agents);
   for (let row = 0; row < rows; row++) who[row * agents + agent[row]!] = 1;
@@ -127,7 +135,6 @@ function codeBatch(transitions: Transitions, rows: number, random: Random): Lear
     width,
     chunkLength: 1,
   });
-  const noise = Float32Array.from({ length: rows * CODE }, () => random.normal());
   return {
     chunks: rows,
     inputs: {
@@ -135,7 +142,6 @@ function codeBatch(transitions: Transitions, rows: number, random: Random): Lear
       before: input(scaledColumns(before, before, observationSize), observationSize),
       after: input(scaledColumns(after, before, observationSize), observationSize),
       action: input(action, actionSize),
-      noise: input(noise, CODE),
     },
   };
 }

@@ -23,7 +23,7 @@ export const UPDATE_ORDERS = [
   "reverse-semi-greedy",
   "reverse-greedy",
 ] as const;
-/** How advantages are corrected for agents that were updated before, see `advantage-estimator.ts`. */
+/** How advantages are corrected for agents that have moved, see `advantage-estimator.ts`. */
 export const TRACES = ["off", "formula", "lambda-squared", "running-product"] as const;
 
 export const trainConfig = z.strictObject({
@@ -76,17 +76,17 @@ export const trainConfig = z.strictObject({
     .enum(TRACES)
     .default("formula")
     .describe(
-      "a2po: correction for the agents updated before: off, the paper's formula, or the released code's variants",
+      "a2po: correction for agents that have moved: off, the paper's formula, or the released code's variants",
     ),
   othersClipRange: z
     .number()
     .nonnegative()
     .default(0.1)
-    .describe("a2po: range of the ratio of the agents updated before; 0: not clipped"),
+    .describe("a2po: range of the ratio of other agents that have moved; 0: not clipped"),
   adaptiveClip: z
     .enum(["off", "order", "ratio"])
     .default("order")
-    .describe("a2po: later agents get a wider clip range, by their place or by how far those before moved"),
+    .describe("a2po: later turns get a wider clip range, by their place or by how far agents have moved"),
   adaptiveClipWeight: fraction.default(0.5).describe("a2po: how much of the clip range the place decides"),
   twoStage: z
     .boolean()
@@ -117,6 +117,11 @@ export const trainConfig = z.strictObject({
     .default("as-actor")
     .describe("one critic for all values or one an agent; as-actor: separate for nps with a value an agent"),
   distribution: z.enum(["gaussian", "squashed-gaussian"]).describe("of continuous actions"),
+  headGain: z
+    .number()
+    .positive()
+    .default(0.01)
+    .describe("gain of the weights that the actor's head starts with"),
   agentId: z.boolean().describe("appends the agent's one-hot id to its observation"),
   standardise: z.boolean().describe("standardises each observation vector by itself"),
   featureNorm: z.boolean(),
@@ -161,6 +166,12 @@ export function parseTrainConfig(input: unknown, what = "configuration"): TrainC
       "minibatches",
       `a divisor of the ${chunks} sequences of a rollout`,
       config.minibatches,
+    ],
+    [
+      config.adaptiveClip !== "ratio" || config.algo !== "a2po" || config.updateLoop === "epoch",
+      "adaptiveClip",
+      "off or order, or updateLoop epoch: within one round nobody has moved when it begins",
+      config.adaptiveClip,
     ],
     [
       config.critic === "agent" || config.criticSharing !== "separate",
@@ -377,8 +388,9 @@ function bodyConfig(config: TrainConfig): BodyConfig {
 }
 
 function headConfig(config: TrainConfig, { actionSpace }: EnvSpec): HeadConfig {
-  if (actionSpace.kind === "discrete") return { kind: "categorical", size: actionSpace.count };
+  const gain = config.headGain;
+  if (actionSpace.kind === "discrete") return { kind: "categorical", size: actionSpace.count, gain };
   const { size, low, high } = actionSpace;
   // HARL's constants; the initial standard deviation is 0.5·sigmoid(1) = 0.37.
-  return { kind: config.distribution, size, low, high, stdX: 1, stdY: 0.5 };
+  return { kind: config.distribution, size, low, high, stdX: 1, stdY: 0.5, gain };
 }

@@ -38,7 +38,7 @@ export function criticStep(config: CriticStepConfig): OnnxModel {
   const values = network.encoder.agents;
   const heads = config.picked ? 1 : values;
   const rows = config.chunks * config.chunkLength;
-  const optimizer = optimizerInputs(g, layout.dims);
+  const optimizer = optimizerInputs(g, layout);
   const state = g.input("state", "float32", [network.ownStates ? heads : 1, rows, network.encoder.size]);
   const oldValue = g.input("old_values", "float32", [heads, rows, 1]);
   const returns = g.input("returns", "float32", [heads, rows, 1]);

@@ -18,6 +18,8 @@ export interface LearnerOptions {
   /** Built for C / minibatches chunks. */
   readonly model: OnnxModel;
   readonly dims: readonly [number, number];
+  /** Parts that may learn without the others, see `ParameterLayout`; rows unless given. */
+  readonly parts?: number;
   readonly parameters: Float32Array;
   readonly epochs: number;
   readonly minibatches: number;
@@ -35,7 +37,7 @@ export interface LearnerState {
   readonly parameters: Float32Array;
   readonly firstMoment: Float32Array;
   readonly secondMoment: Float32Array;
-  /** Adam steps of each owner. */
+  /** Adam steps of each part. */
   readonly updates: readonly number[];
   readonly random: RandomState;
   readonly carried: Readonly<Record<string, Float32Array>>;
@@ -47,8 +49,8 @@ export interface UpdateRates {
   readonly clipRange: number;
   /** The learner's own unless given. */
   readonly epochs?: number;
-  /** Owners that have a part in it; all unless given. The graph must know of partial steps. */
-  readonly owners?: readonly number[];
+  /** Parts that learn from it; all unless given. The graph must know of partial steps. */
+  readonly parts?: readonly number[];
   /** Inputs that stay the same over the update. */
   readonly feeds?: Readonly<Record<string, FloatTensor>>;
 }
@@ -73,16 +75,16 @@ export class Learner {
   #random: Random;
 
   constructor(options: LearnerOptions) {
-    const { runtime, model, threads, dims, minibatches } = options;
+    const { runtime, model, threads, dims, minibatches, parts = dims[0] } = options;
     this.#options = options;
     this.#random = new Random(options.seed);
-    this.#updates = new Array(dims[0]).fill(0);
+    this.#updates = new Array(parts).fill(0);
     this.#session = runtime.createSession(encodeModel(model), { threads });
     this.#steps = new CarriedRun(runtime, this.#session);
     this.#steps.write("parameters", options.parameters);
     for (const [name, { data }] of Object.entries(options.carried ?? {})) this.#steps.write(name, data);
     this.#minibatches = new Minibatches(runtime, this.#steps.inputs, minibatches);
-    const column = (): FloatTensor => floatTensor([dims[0], 1]);
+    const column = (): FloatTensor => floatTensor([parts, 1]);
     this.#scalars = { step_size: column(), second_correction: column(), clip_range: floatTensor([]) };
     this.#results = zeroTensors(this.#steps.outputs);
   }
@@ -157,15 +159,15 @@ export class Learner {
     this.#session.dispose();
   }
 
-  #step({ learningRate, owners }: UpdateRates): void {
+  #step({ learningRate, parts }: UpdateRates): void {
     const { step_size, second_correction } = this.#scalars;
     // A step size of 0 is none.
     step_size.data.fill(0);
-    for (const owner of owners ?? this.#updates.keys()) {
-      this.#updates[owner]! += 1;
-      const [stepSize, correction] = adamScalars(this.#updates[owner]!, learningRate);
-      step_size.data[owner] = stepSize;
-      second_correction.data[owner] = correction;
+    for (const part of parts ?? this.#updates.keys()) {
+      this.#updates[part]! += 1;
+      const [stepSize, correction] = adamScalars(this.#updates[part]!, learningRate);
+      step_size.data[part] = stepSize;
+      second_correction.data[part] = correction;
     }
     this.#steps.run();
   }

@@ -11,7 +11,8 @@ import type { Value } from "../graph/value.ts";
 export type RatioKind = "product" | "per-dimension";
 
 /**
- * How the ratio M of agents that were updated before counts. `inside`: M·ratio is clipped as one (A2PO). `outside`: M multiplies what is clipped without it (HAPPO).
+ * How the ratio M of other agents that have moved counts. `inside`: M·ratio is clipped as one (A2PO). `outside`: M
+ * multiplies what is clipped without it (HAPPO).
  */
 export type OthersPlace = "inside" | "outside";
 
@@ -28,7 +29,7 @@ export interface SurrogateInputs {
   readonly active: Value;
   /** float32 scalar: ε. */
   readonly clipRange: Value;
-  /** float32 [1, R, 1]: M, not differentiated, and its place. */
+  /** float32 [N or 1, R, 1]: M, not differentiated, and its place. */
   readonly others?: Value;
   readonly place?: OthersPlace;
 }

@@ -4,6 +4,7 @@
  */
 import { z } from "zod";
 import { initialise } from "../../models/initialise.ts";
+import type { ParameterLayout } from "../../models/parameters.ts";
 import { actorParameters, criticParameters } from "../../models/policy.ts";
 import {
   adapterLayers,
@@ -203,9 +204,9 @@ export function trainerState({ saved, team, contents }: ReturnType<typeof loadRu
     parameters,
     firstMoment: get(`${role}.first_moment`),
     secondMoment: get(`${role}.second_moment`),
-    updates: eachOwner(
+    updates: eachPart(
       saved.counters[`${role}Updates`],
-      role === "actor" ? actorOwners(team) : critic.owners,
+      role === "actor" ? trainedLayout(team).parts : critic.parts,
     ),
     random: saved.random[role],
     carried: Object.fromEntries(
@@ -231,17 +232,16 @@ export function trainerState({ saved, team, contents }: ReturnType<typeof loadRu
   };
 }
 
-/** Rows of what the actor trains. */
-function actorOwners({ parameters }: Team): number {
-  return (parameters.adapters ?? parameters.backbone).owners;
+function trainedLayout({ parameters }: Team): ParameterLayout {
+  return parameters.adapters ?? parameters.backbone;
 }
 
 function alike(updates: readonly number[]): number | readonly number[] {
   return new Set(updates).size === 1 ? updates[0]! : updates;
 }
 
-function eachOwner(updates: number | readonly number[], owners: number): readonly number[] {
-  return typeof updates === "number" ? new Array<number>(owners).fill(updates) : updates;
+function eachPart(updates: number | readonly number[], parts: number): readonly number[] {
+  return typeof updates === "number" ? new Array<number>(parts).fill(updates) : updates;
 }
 
 function teamOf(

@@ -1,28 +1,38 @@
 /** In which order agents are updated one after another, and how wide each one's clip range is. */
 import type { Random } from "../base/random.ts";
+import { mean } from "../base/statistics.ts";
 import type { TrainConfig } from "./config.ts";
 
 type Order = TrainConfig["updateOrder"];
 
 /**
  * An order of agents. `semi-greedy`: the agent with the highest score, then a random one of the rest, then the highest of
- * the rest, and so on; `greedy`: by score; `reverse-…`: the same from the last to the first; `cyclic`: as numbered,
- * beginning one further each time; `random`: all alike.
+ * the rest, and so on; `greedy`: by score; `reverse-…`: the lowest in place of the highest; `cyclic`: as numbered;
+ * `random`: all alike.
  * @param scores how much each agent has to learn, see {@link advantageScores}.
- * @param iteration counted from 0.
- * @source Wang et al., arXiv 2302.06205, section 3.4 (semi-greedy agent selection).
+ * @source Wang et al., arXiv 2302.06205, section 3.4 (semi-greedy agent selection), and its released code.
  */
-export function updateOrder(
-  kind: Order,
-  scores: readonly number[],
-  iteration: number,
-  random: Random,
-): number[] {
-  const agents = scores.length;
-  if (kind === "cyclic") return Array.from({ length: agents }, (_, k) => (k + iteration) % agents);
-  if (kind === "random") return [...random.permutation(agents)];
-  const picked = pickInTurn(scores, kind.endsWith("semi-greedy"), random);
-  return kind.startsWith("reverse-") ? picked.reverse() : picked;
+export function updateOrder(kind: Order, scores: readonly number[], random: Random): number[] {
+  if (kind === "cyclic") return [...scores.keys()];
+  if (kind === "random") return [...random.permutation(scores.length)];
+  const ranked = kind.startsWith("reverse-") ? scores.map((score) => -score) : scores;
+  return pickInTurn(ranked, kind.endsWith("semi-greedy"), random);
+}
+
+/**
+ * An order cut into blocks of agents that are updated together: as many as asked for and as alike in size as can be,
+ * larger ones first.
+ * @param count 0, or one as large as the order: each agent by itself.
+ * @param cumulative whether a block holds those before it too.
+ */
+export function blocksOf(order: readonly number[], count: number, cumulative: boolean): number[][] {
+  const agents = order.length;
+  const blocks = Math.min(count || agents, agents);
+  const larger = agents % blocks;
+  const endOf = (place: number): number => place * Math.floor(agents / blocks) + Math.min(place, larger);
+  return Array.from({ length: blocks }, (_, place) =>
+    order.slice(cumulative ? 0 : endOf(place), endOf(place + 1)),
+  );
 }
 
 /**
@@ -57,12 +67,25 @@ export function clipRangeByOrder(clipRange: number, weight: number, place: numbe
 }
 
 /**
- * ε narrowed by how far the agents before have moved: ε / (1 + Σ mean|1 − ratio|), so that the first has all of it.
- * @param moved mean |1 − ratio| of each agent that was updated before.
- * @source A2PO's released code, `clip_param_weight_rp`.
+ * ε of each turn by how far agents have moved since the rollout: the mean over rows of Π 1 / (1 + |1 − ρ|) over the agents
+ * of this turn and of those after it, scaled so that the widest is ε.
+ * @param moved for each turn float32 [R] of each of its agents that has moved: π / π_old.
+ * @source A2PO's released code, `clip_param_weight_rp`, which goes by agents' numbers instead of their turns.
  */
-export function clipRangeByRatio(clipRange: number, moved: readonly number[]): number {
-  return clipRange / (1 + moved.reduce((sum, one) => sum + one, 0));
+export function clipRangesByRatio(
+  clipRange: number,
+  moved: readonly (readonly Float32Array[])[],
+): readonly number[] {
+  const rows = moved.flat()[0]?.length ?? 0;
+  if (rows === 0) return moved.map(() => clipRange);
+  const still = new Float64Array(rows).fill(1);
+  const weights = moved.toReversed().map((ratios) => {
+    for (const ratio of ratios)
+      for (let row = 0; row < rows; row++) still[row]! /= 1 + Math.abs(1 - ratio[row]!);
+    return mean(still);
+  });
+  const widest = Math.max(...weights);
+  return weights.reverse().map((weight) => (clipRange * weight) / widest);
 }
 
 function pickInTurn(scores: readonly number[], semi: boolean, random: Random): number[] {

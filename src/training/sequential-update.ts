@@ -9,7 +9,7 @@
 import type { Random } from "../base/random.ts";
 import { mean } from "../base/statistics.ts";
 import { type FloatTensor, floatTensor } from "../base/tensor.ts";
-import { type ActorFigures, type ActorTrainer, agentsAtATime } from "./actor-trainer.ts";
+import type { ActorFigures, ActorTrainer } from "./actor-trainer.ts";
 import type { AdvantageEstimator } from "./advantage-estimator.ts";
 import { AgentBatches } from "./agent-batches.ts";
 import type { AsyncLearner } from "./async-learner.ts";
@@ -18,7 +18,13 @@ import { picksHeads } from "./critic-trainer.ts";
 import type { UpdateRates, UpdateResult } from "./learner.ts";
 import type { RatioSession } from "./ratio-session.ts";
 import type { RolloutBuffer } from "./rollout-buffer.ts";
-import { advantageScores, clipRangeByOrder, clipRangeByRatio, updateOrder } from "./sequential-order.ts";
+import {
+  advantageScores,
+  blocksOf,
+  clipRangeByOrder,
+  clipRangesByRatio,
+  updateOrder,
+} from "./sequential-order.ts";
 
 export interface SequentialUpdateOptions {
   readonly config: TrainConfig;
@@ -31,8 +37,6 @@ export interface SequentialUpdateOptions {
   readonly block: number;
   /** Draws the order. */
   readonly random: Random;
-  /** Iterations before this one. */
-  readonly iteration: number;
   readonly rates: { readonly actor: number; readonly critic: number };
 }
 
@@ -47,20 +51,19 @@ export async function updateSequentially(
 class SequentialUpdate {
   readonly #options: SequentialUpdateOptions;
   readonly #batches: AgentBatches;
-  readonly #order: readonly number[];
-  /** float32 [R] for each agent that was updated: how much likelier it makes its stored actions now. */
+  readonly #scores: readonly number[];
+  /** float32 [R] for each agent whose policy has moved since the rollout: how much likelier its stored actions are now. */
   readonly #ratios = new Map<number, Float32Array>();
   readonly #figures: ActorFigures[] = [];
   readonly #critic: UpdateResult[] = [];
 
   constructor(options: SequentialUpdateOptions) {
-    const { config, buffer, estimator, block, random, iteration } = options;
+    const { buffer, estimator, block } = options;
     this.#options = options;
     this.#batches = new AgentBatches(buffer, estimator, block);
     estimator.normalise();
     const { agents, heads } = buffer.shape;
-    const scores = advantageScores(estimator.advantages, buffer.values, agents, heads);
-    this.#order = updateOrder(config.updateOrder, scores, iteration, random);
+    this.#scores = advantageScores(estimator.advantages, buffer.values, agents, heads);
   }
 
   /** One estimate for all; the ratio of those before weighs each agent's loss; the critic learns once. */
@@ -70,9 +73,8 @@ class SequentialUpdate {
       learningRate: rates.critic,
       clipRange: config.clipRange,
     });
-    for (const [place, agent] of this.#order.entries()) {
-      const others = this.#product(this.#order.slice(0, place));
-      this.#learn([agent], others, { clipRange: config.clipRange });
+    for (const agent of this.#order()) {
+      this.#learn([agent], { clipRange: config.clipRange });
       this.#ratios.set(agent, this.#ratioOf(agent));
     }
     this.#critic.push(await learnt);
@@ -80,45 +82,41 @@ class SequentialUpdate {
   }
 
   async a2po(): Promise<{ figures: ActorFigures; critic: UpdateResult }> {
-    const { config } = this.#options;
-    const agentLoop = config.updateLoop === "agent";
-    const rounds = agentLoop ? 1 : config.epochs;
-    for (let round = 0; round < rounds; round++) {
-      for (const [place, block] of this.#blocks().entries())
-        await this.#turn(block, place, agentLoop ? undefined : round);
+    const { epochs, criticEpochs, twoStage, updateLoop } = this.#options.config;
+    const ofAgent = { actor: epochs, critic: criticEpochs };
+    const rounds =
+      updateLoop === "agent" ? [ofAgent] : Array.from({ length: epochs }, () => ({ actor: 1, critic: 1 }));
+    for (const [round, passes] of rounds.entries()) {
+      const ahead = twoStage && round === 0 ? 1 : 0;
+      const turns = this.#turns();
+      for (const [place, turn] of turns.entries()) {
+        await this.#turn(turn, { ...passes, critic: passes.critic + ahead });
+        const isLast = round === rounds.length - 1 && place === turns.length - 1;
+        if (!isLast) this.#refreshRatios(turn.members);
+      }
     }
     return this.#result();
   }
 
   /** One block's turn: corrected advantages and returns, then the actor's and the critic's epochs, side by side. */
-  async #turn({ members, before }: Block, place: number, round: number | undefined): Promise<void> {
-    const { config, estimator } = this.#options;
-    // A cumulative block holds those before.
-    const moved = [...new Set([...before, ...members])];
-    if (place > 0 || (round ?? 0) > 0) {
-      estimator.estimate(this.#product(moved));
+  async #turn(
+    { members, clipRange }: Turn,
+    epochs: { readonly actor: number; readonly critic: number },
+  ): Promise<void> {
+    const { estimator } = this.#options;
+    if (this.#ratios.size > 0) {
+      estimator.estimate(this.#product());
       estimator.normalise();
     }
-    const others = clipped(
-      this.#product(before.filter((agent) => !members.includes(agent))),
-      config.othersClipRange,
-    );
-    const first = config.twoStage && (round ?? 0) === 0 ? 1 : 0;
-    const learnt = this.#learnValues(members, first + (round === undefined ? config.criticEpochs : 1));
-    this.#learn(members, others, {
-      clipRange: this.#clipRange(place, before),
-      ...(round !== undefined && { epochs: 1 }),
-    });
+    const learnt = this.#learnValues(members, epochs.critic);
+    this.#learn(members, { clipRange, epochs: epochs.actor });
     this.#critic.push(...(await Promise.all(learnt)));
-    this.#refreshRatios(moved, members);
   }
 
-  #learn(
-    members: readonly number[],
-    others: Float32Array,
-    rates: Pick<UpdateRates, "clipRange" | "epochs">,
-  ): void {
-    const { actor, rates: learning } = this.#options;
+  #learn(members: readonly number[], rates: Pick<UpdateRates, "clipRange" | "epochs">): void {
+    const { actor, config, rates: learning } = this.#options;
+    const range = config.algo === "a2po" ? config.othersClipRange : 0;
+    const others = members.map((member) => clipped(this.#product(member), range));
     const { batch, padded, pick } = this.#batches.actor(members, others);
     const feeds: Record<string, FloatTensor> = { pick };
     this.#figures.push(actor.update(batch, { ...rates, learningRate: learning.actor, feeds }, padded));
@@ -133,50 +131,51 @@ class SequentialUpdate {
     return members.map((head) => {
       const pick = floatTensor([1, buffer.shape.heads]);
       pick.data[head] = 1;
-      const owners = separate ? { owners: [head] } : {};
-      return critic.update(this.#batches.critic(head), { ...common, ...owners, feeds: { pick } });
+      const parts = separate ? { parts: [head] } : {};
+      return critic.update(this.#batches.critic(head), { ...common, ...parts, feeds: { pick } });
     });
   }
 
-  /** Blocks in the order of their turn, with the agents that had one before. */
-  #blocks(): Block[] {
-    const { config, buffer } = this.#options;
-    const { agents } = buffer.shape;
-    const step = agentsAtATime(config.updateBlocks, agents);
-    return Array.from({ length: Math.ceil(agents / step) }, (_, place) => {
-      const before = this.#order.slice(0, place * step);
-      const fresh = this.#order.slice(place * step, (place + 1) * step);
-      return { before, members: config.cumulativeBlocks ? [...before, ...fresh] : fresh };
-    });
+  #order(): readonly number[] {
+    const { config, random } = this.#options;
+    return updateOrder(config.updateOrder, this.#scores, random);
   }
 
-  #clipRange(place: number, before: readonly number[]): number {
-    const { config } = this.#options;
-    const { clipRange, adaptiveClip, adaptiveClipWeight } = config;
-    if (adaptiveClip === "off") return clipRange;
+  /** Blocks in the order of their turn. */
+  #turns(): readonly Turn[] {
+    const { updateBlocks, cumulativeBlocks } = this.#options.config;
+    const blocks = blocksOf(this.#order(), updateBlocks, cumulativeBlocks);
+    const ranges = this.#clipRanges(blocks);
+    return blocks.map((members, place) => ({ members, clipRange: ranges[place]! }));
+  }
+
+  #clipRanges(blocks: readonly (readonly number[])[]): readonly number[] {
+    const { clipRange, adaptiveClip, adaptiveClipWeight } = this.#options.config;
+    if (adaptiveClip === "off") return blocks.map(() => clipRange);
     if (adaptiveClip === "order")
-      return clipRangeByOrder(clipRange, adaptiveClipWeight, place, this.#blocks().length);
-    return clipRangeByRatio(
+      return blocks.map((_, place) => clipRangeByOrder(clipRange, adaptiveClipWeight, place, blocks.length));
+    return clipRangesByRatio(
       clipRange,
-      before.map((agent) => distance(this.#ratios.get(agent))),
+      blocks.map((members) => members.flatMap((agent) => this.#ratios.get(agent) ?? [])),
     );
   }
 
-  /** float32 [R]: 1 where nobody has moved. */
-  #product(agents: readonly number[]): Float32Array {
+  /** float32 [R]: the ratio of all agents that have moved, but for one's own. */
+  #product(own?: number): Float32Array {
     const product = new Float32Array(this.#options.buffer.rows).fill(1);
-    for (const agent of agents) {
-      const ratio = this.#ratios.get(agent);
-      if (ratio) for (let row = 0; row < product.length; row++) product[row]! *= ratio[row]!;
+    for (const [agent, ratio] of this.#ratios) {
+      if (agent !== own) for (let row = 0; row < product.length; row++) product[row]! *= ratio[row]!;
     }
     return product;
   }
 
-  /** Ratios of agents whose policy the last turn changed: all before, where they share what it trained. */
-  #refreshRatios(moved: readonly number[], members: readonly number[]): void {
-    const { actor } = this.#options;
-    const changed = moved.filter((agent) => members.some((member) => actor.sharesWith(agent, member)));
-    for (const agent of changed) this.#ratios.set(agent, this.#ratioOf(agent));
+  /** After a turn: of all agents whose policy it changed, whether or not their own turn has come. */
+  #refreshRatios(members: readonly number[]): void {
+    const { actor, buffer } = this.#options;
+    for (let agent = 0; agent < buffer.shape.agents; agent++) {
+      if (members.some((member) => actor.sharesWith(agent, member)))
+        this.#ratios.set(agent, this.#ratioOf(agent));
+    }
   }
 
   #ratioOf(agent: number): Float32Array {
@@ -196,10 +195,9 @@ class SequentialUpdate {
   }
 }
 
-interface Block {
+interface Turn {
   readonly members: readonly number[];
-  /** Agents that were updated before, in order. */
-  readonly before: readonly number[];
+  readonly clipRange: number;
 }
 
 /** In place: ratios within 1 ± range; a range of 0 clips nothing. */
@@ -207,9 +205,4 @@ function clipped(ratios: Float32Array, range: number): Float32Array {
   if (range > 0)
     for (let k = 0; k < ratios.length; k++) ratios[k] = Math.min(Math.max(ratios[k]!, 1 - range), 1 + range);
   return ratios;
-}
-
-/** Mean |1 − ratio|. */
-function distance(ratio: Float32Array | undefined): number {
-  return ratio ? mean(ratio.map((one) => Math.abs(1 - one))) : 0;
 }

@@ -1,13 +1,15 @@
 /** What the graphs of an actor step and a critic step have in common: flat parameters in, flat parameters out. */
 import type { RecurrentInputs } from "../../models/layers.ts";
 import { type BodyConfig, hiddenSize } from "../../models/networks.ts";
+import type { ParameterLayout } from "../../models/parameters.ts";
 import { gradients } from "../autodiff/gradients.ts";
+import { elementCount } from "../base/tensor.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
 import type { Value } from "../graph/value.ts";
 import { adam } from "../optim/adam.ts";
 import { clipByGlobalNorm } from "../optim/clip.ts";
 
-/** Flat parameters and moments float32 [G, P] and the step's numbers float32 [G, 1], as inputs of a graph. */
+/** Flat parameters and moments float32 [G, P], and the step's numbers float32 [G, 1] or [1, P]. */
 export interface OptimizerInputs {
   readonly parameters: Value;
   readonly firstMoment: Value;
@@ -16,22 +18,37 @@ export interface OptimizerInputs {
   readonly secondCorrection: Value;
 }
 
-/** Declares the inputs `parameters`, `first_moment`, `second_moment`, `step_size`, `second_correction`. */
-export function optimizerInputs(g: GraphBuilder, dims: readonly [number, number]): OptimizerInputs {
-  const flat = (name: string): Value => g.input(name, "float32", dims);
-  const column = (name: string): Value => g.input(name, "float32", [dims[0], 1]);
+/**
+ * Declares the inputs `parameters`, `first_moment`, `second_moment` float32 [G, P] and, for each part of a layout,
+ * `step_size`, `second_correction` float32 [parts, 1].
+ */
+export function optimizerInputs(g: GraphBuilder, layout: ParameterLayout): OptimizerInputs {
+  const flat = (name: string): Value => g.input(name, "float32", layout.dims);
+  const ofParts = (name: string): Value => byColumn(g, layout, g.input(name, "float32", [layout.parts, 1]));
   return {
     parameters: flat("parameters"),
     firstMoment: flat("first_moment"),
     secondMoment: flat("second_moment"),
-    stepSize: column("step_size"),
-    secondCorrection: column("second_correction"),
+    stepSize: ofParts("step_size"),
+    secondCorrection: ofParts("second_correction"),
   };
+}
+
+/** A number a part, float32 [parts, 1], as it stands beside parameters: [G, 1], or [1, P] where parts share a row. */
+function byColumn(g: GraphBuilder, { parts, owners, specs }: ParameterLayout, numbers: Value): Value {
+  if (parts === owners) return numbers;
+  const [common, own] = g.split(numbers, [1, parts - 1], 0) as [Value, Value];
+  const columns = specs.map(({ shape, copies }) => {
+    const size = elementCount(shape);
+    if (copies === undefined) return g.expand(common, [1, size]);
+    return g.reshape(g.expand(own, [copies, size]), [1, copies * size]);
+  });
+  return g.concat(columns, 1);
 }
 
 export interface TrainStepOptions {
   readonly maxGradientNorm: number;
-  /** Whether rows whose step size is 0 keep their moments too, as if they had no part in the step. */
+  /** Whether parts whose step size is 0 keep their moments too, as if they had no part in the step. */
   readonly partial?: boolean;
   /** float32 [1, P]: multiplies the gradient before it is clipped. */
   readonly gradientScale?: Value | undefined;

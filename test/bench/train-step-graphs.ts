@@ -143,7 +143,7 @@ function recurrentStep(): OnnxModel {
 
 function mlpStep(layout: ParameterLayout): OnnxModel {
   const g = new GraphBuilder();
-  const optimizer = optimizerInputs(g, layout.dims);
+  const optimizer = optimizerInputs(g, layout);
   const input = (name: string, width: number) => g.input(name, "float32", [1, BATCHES.mlp.rows, width]);
   const binding = sharedBinding(layout.source(g, optimizer.parameters));
   let x = input("observations", 17);

@@ -8,7 +8,7 @@ export interface ActorBatchOptions {
   readonly chunks: number;
   readonly chunkLength: number;
   readonly advantagePerAgent: boolean;
-  /** Whether there is a ratio of agents that were updated before. */
+  /** Whether there is a ratio of other agents that have moved. */
   readonly others?: OthersPlace;
 }
 
@@ -40,7 +40,7 @@ export function actorBatch(
     advantage: normal([advantagePerAgent ? count : 1, rows, 1]),
     active: filled([count, rows, 1], (at) => (at === 0 || random.uniform() < 0.7 ? 1 : 0)),
     clip_range: floatTensor([], [0.2]),
-    ...(withOthers && { others: filled([1, rows, 1], () => random.uniformIn(0.6, 1.5)) }),
+    ...(withOthers && { others: filled([count, rows, 1], () => random.uniformIn(0.6, 1.5)) }),
     ...(categorical && { action_mask: masked }),
     ...(body.recurrent && {
       hidden: normal([count, chunks, body.hidden.at(-1)!], 0.5),

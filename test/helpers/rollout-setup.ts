@@ -34,6 +34,9 @@ import { type SequentialUpdateOptions, updateSequentially } from "../../src/trai
 import { rolloutShape } from "../../src/training/trainer.ts";
 import { type FakeTask, fakeVectorEnv } from "./fake-vector-env.ts";
 
+/** Draws the order of agents. */
+export const ORDER_SEED = 0;
+
 /** An update of some agents. */
 export interface ActorCall {
   readonly agents: readonly number[];
@@ -65,7 +68,7 @@ export interface RolloutSetup {
   /** π / π_old of an agent's stored actions as it is now, float32 [R]; not written down. */
   ratioOf(agent: number): Float32Array;
   /** The whole update of the configuration's algorithm. */
-  update(iteration?: number): ReturnType<typeof updateSequentially>;
+  update(): ReturnType<typeof updateSequentially>;
   close(): Promise<void>;
 }
 
@@ -164,7 +167,7 @@ export async function rolloutSetup(
     batches,
     calls,
     ratioOf: (agent) => ratios.quietly(batches.forward(agent), actor),
-    update: (iteration = 0) => {
+    update: () => {
       const rates = { actor: config.learningRate, critic: config.criticLearningRate };
       const all: SequentialUpdateOptions = {
         config,
@@ -174,8 +177,7 @@ export async function rolloutSetup(
         critic,
         ratios,
         block,
-        random: new Random(1),
-        iteration,
+        random: new Random(ORDER_SEED),
         rates,
       };
       return updateSequentially(all);
@@ -202,7 +204,7 @@ class RecordingActor extends ActorTrainer {
 
   override update(
     batch: LearnerBatch,
-    rates: Omit<UpdateRates, "owners">,
+    rates: Omit<UpdateRates, "parts">,
     agents?: readonly number[],
   ): ActorFigures {
     this.#calls.push({

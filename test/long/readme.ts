@@ -1,5 +1,5 @@
 /**
- * Copies the headline figures of `docs/results` into the README, between its `measured` marks.
+ * Copies the headline figures of `docs/results` into the README, between its `measured` and `sharing` marks.
  *
  * `npm run results:readme`, after the other results commands.
  */
@@ -7,6 +7,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { writeFileAtomic } from "../../src/base/files.ts";
 import { formatBytes, formatMicroseconds } from "../../src/base/format.ts";
+import type { ExperimentReport, GroupReport } from "../../src/cli/experiment/report-data.ts";
 
 interface CompareRow {
   readonly mode: string;
@@ -17,18 +18,10 @@ interface CompareRow {
   readonly swapMs: number;
 }
 
-interface ExperimentReport {
-  readonly name: string;
-  readonly about: string;
-  readonly groups: readonly {
-    readonly title: string;
-    readonly seeds: readonly number[];
-    readonly return: { readonly mean: number };
-    readonly won: { readonly mean: number } | null;
-  }[];
-}
-
 const EXPERIMENTS = "docs/results/experiments";
+/** The paper's comparison: ways of sharing, side by side, in a table of their own. */
+const SHARING = { cheetah: "main-halfcheetah", battle: "main-3s5z" };
+const WAYS = ["ps", "nps", "seps", "mtl", "lorasa"];
 
 const benchmarks = readFileSync("docs/results/benchmarks.md", "utf8");
 const serving = readFileSync("docs/results/serving.md", "utf8");
@@ -54,20 +47,64 @@ function modes(agents: number, rows: number, show: (row: CompareRow) => string):
     .join(", ");
 }
 
+/** The report of an experiment that is kept; nothing where there is none. */
+function experiment(name: string): ExperimentReport | undefined {
+  const path = join(EXPERIMENTS, name, "report.json");
+  return existsSync(path) ? (JSON.parse(readFileSync(path, "utf8")) as ExperimentReport) : undefined;
+}
+
+/** What a group reached at the end: the share won where battles are won, else the return. */
+function reached({ won, ...group }: GroupReport): string {
+  const [scale, unit] = won ? [100, " %"] : [1, ""];
+  const { mean, std } = won ?? group.return;
+  const value = (scale * mean).toFixed(0);
+  return std === null ? `${value}${unit} (one seed)` : `${value} ± ${(scale * std).toFixed(0)}${unit}`;
+}
+
 /** A row an experiment that is kept: what each of its groups reached. */
 function experimentRows(): string[][] {
   return readdirSync(EXPERIMENTS)
-    .filter((name) => existsSync(join(EXPERIMENTS, name, "report.json")))
-    .map((name) => {
-      const report = JSON.parse(
-        readFileSync(join(EXPERIMENTS, name, "report.json"), "utf8"),
-      ) as ExperimentReport;
-      const reached = report.groups.map(({ title, seeds, return: { mean }, won }) => {
-        const value = won ? `${(100 * won.mean).toFixed(0)} % won` : mean.toFixed(0);
-        return `${title} ${value}${seeds.length === 1 ? " (one seed)" : ""}`;
-      });
-      return [report.about, reached.join(", "), `experiments/${name}/report.md`];
-    });
+    .filter((name) => !Object.values(SHARING).includes(name))
+    .flatMap((name) => experiment(name) ?? [])
+    .map(({ name, about, groups }) => [
+      about,
+      groups.map((group) => `${group.title} ${reached(group)}`).join(", "),
+      `experiments/${name}/report.md`,
+    ]);
+}
+
+/** Ways of sharing side by side: what they reached, parameters, bytes and time. */
+function sharingTable(): string[] {
+  const cheetah = experiment(SHARING.cheetah)?.groups ?? [];
+  const battle = experiment(SHARING.battle)?.groups ?? [];
+  const of = (groups: readonly GroupReport[], sharing: string, algo?: string) =>
+    groups.find(
+      ({ labels }) => labels["sharing"] === sharing && (algo === undefined || labels["algo"] === algo),
+    );
+  const cells = (group: GroupReport | undefined, show: (group: GroupReport) => string) =>
+    group ? show(group) : "–";
+  const size = ({ sizes }: GroupReport) =>
+    `${sizes.actorParameters.toLocaleString("en")}, ${formatBytes(sizes.actorBytes)}`;
+  const time = ({ times }: GroupReport) => `${(times.trainingSeconds / 60).toFixed(0)} min`;
+  return [
+    "| sharing | HalfCheetah 2x3, MAPPO | A2PO | actor | training | 3s5z won, MAPPO | actor | training |",
+    "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ...WAYS.map((sharing) => {
+      const [mappo, a2po] = [of(cheetah, sharing, "mappo"), of(cheetah, sharing, "a2po")];
+      const fight = of(battle, sharing);
+      const row = [
+        `\`${sharing}\``,
+        cells(mappo, reached),
+        cells(a2po, reached),
+        cells(mappo, size),
+        [mappo, a2po].map((group) => cells(group, time)).join(", "),
+        cells(fight, reached),
+        cells(fight, size),
+        cells(fight, time),
+      ];
+      return `| ${row.join(" | ")} |`;
+    }),
+  ];
 }
 
 const [harl, lorasa] = learning.split("## LoRASA's") as [string, string];
@@ -127,9 +164,13 @@ const table = [
   "| --- | --- | --- |",
   ...rows.map(([what, value, page]) => `| ${what} | ${value} | [${page}](docs/results/${page}) |`),
 ];
+
+/** Text with other lines between its marks of a name. */
+function between(text: string, name: string, lines: readonly string[]): string {
+  const marked = new RegExp(`<!-- ${name} -->[\\s\\S]*?<!-- /${name} -->`);
+  if (!marked.test(text)) throw new Error(`README.md has no marks ${name}`);
+  return text.replace(marked, () => [`<!-- ${name} -->`, ...lines, `<!-- /${name} -->`].join("\n"));
+}
+
 const readme = readFileSync("README.md", "utf8");
-const marked = /<!-- measured -->[\s\S]*?<!-- \/measured -->/;
-writeFileAtomic(
-  "README.md",
-  readme.replace(marked, `<!-- measured -->\n${table.join("\n")}\n<!-- /measured -->`),
-);
+writeFileAtomic("README.md", between(between(readme, "measured", table), "sharing", sharingTable()));

@@ -134,7 +134,8 @@ function checkActor(team: Team, example: Case): void {
       maxGradientNorm,
       ...(example.others && { others: example.others }),
     });
-  const results = checkStep(step, data, oracle);
+  const { parts } = team.parameters.adapters ?? team.parameters.backbone;
+  const results = checkStep(step, data, oracle, parts);
   const metrics = numbers(results["metrics"]!);
   for (const [at, name] of ACTOR_METRICS.entries())
     assertClose([metrics[at]!], numbers(expected[name]!), SCALAR, name);
@@ -303,7 +304,7 @@ function checkCritic(config: CriticConfig, values: number): void {
       huberDelta,
       maxGradientNorm,
     });
-  const results = checkStep(step, data, oracle);
+  const results = checkStep(step, data, oracle, layout.parts);
   assertClose(numbers(results["metrics"]!), numbers(runTfjs(forward, data)["loss"]!), SCALAR, "loss");
   checkStatistics(data, results);
 }
@@ -339,6 +340,7 @@ function checkStep(
   step: (maxGradientNorm: number) => OnnxModel,
   data: Readonly<Record<string, HostTensor>>,
   oracle: readonly number[],
+  parts: number,
 ): Record<string, HostTensor> {
   const { dims, data: before } = data["parameters"]!;
   const [owners, size] = dims as readonly [number, number];
@@ -347,8 +349,8 @@ function checkStep(
     ...data,
     first_moment: floatTensor(dims),
     second_moment: floatTensor(dims),
-    step_size: filled([owners, 1], () => stepSize),
-    second_correction: filled([owners, 1], () => correction),
+    step_size: filled([parts, 1], () => stepSize),
+    second_correction: filled([parts, 1], () => correction),
   };
   const norms = Array.from({ length: owners }, (_, owner) =>
     Math.hypot(...oracle.slice(owner * size, (owner + 1) * size)),

@@ -14,20 +14,24 @@ const AGENTS = 3;
 const CHUNKS = 3;
 const CHUNK_LENGTH = 4;
 /** Inputs that are the same for all agents. */
-const COMMON = ["parameters", "frozen", "clip_range", "mask", "others"];
+const COMMON = ["parameters", "frozen", "clip_range", "mask"];
 const STATE = ["parameters", "first_moment", "second_moment"] as const;
 
-/** For each agent the row of what is trained that it learns in. */
-const OWNERS: Readonly<Record<SharingName, readonly number[]>> = {
-  shared: [0, 0, 0],
-  individual: [0, 1, 2],
-  clustered: [0, 1, 0],
-  "multi-task": [0, 0, 0],
-  "low-rank": [0, 1, 2],
-  "low-rank on clusters": [0, 1, 2],
-  "low-rank by type": [0, 1, 1],
-  "low-rank on clusters by type": [0, 1, 1],
-  "low-rank with ranks by layer": [0, 1, 2],
+/** For each agent the parts of what is trained that it learns in. */
+const PARTS: Readonly<Record<SharingName, readonly (readonly number[])[]>> = {
+  shared: [[0], [0], [0]],
+  individual: [[0], [1], [2]],
+  clustered: [[0], [1], [0]],
+  "multi-task": [
+    [0, 1],
+    [0, 2],
+    [0, 3],
+  ],
+  "low-rank": [[0], [1], [2]],
+  "low-rank on clusters": [[0], [1], [2]],
+  "low-rank by type": [[0], [1], [1]],
+  "low-rank on clusters by type": [[0], [1], [1]],
+  "low-rank with ranks by layer": [[0], [1], [2]],
 };
 
 interface Setup {
@@ -40,7 +44,7 @@ interface Setup {
 function setupOf(sharing: SharingName, recurrent: boolean, seed: number): Setup {
   const team = randomTeam({ seed, sharing, recurrent, head: "categorical", actionSizes: [3, 3, 3] });
   const random = new Random(seed);
-  const { dims } = team.parameters.adapters ?? team.parameters.backbone;
+  const { dims, parts } = team.parameters.adapters ?? team.parameters.backbone;
   const others = "inside" as const;
   const chunkLength = recurrent ? CHUNK_LENGTH : 1;
   return {
@@ -50,12 +54,12 @@ function setupOf(sharing: SharingName, recurrent: boolean, seed: number): Setup 
     optimizer: {
       first_moment: filled(dims, () => 0.1 * random.normal()),
       second_moment: filled(dims, () => random.uniform()),
-      second_correction: filled([dims[0], 1], () => 1.5),
+      second_correction: filled([parts, 1], () => 1.5),
     },
   };
 }
 
-/** One step; of all agents, or of a block. Owners of `learning` have a step size. */
+/** One step; of all agents, or of a block. Parts of `learning` have a step size. */
 function step(
   { team, recurrent, batch, optimizer }: Setup,
   feeds: Tensors,
@@ -77,8 +81,8 @@ function step(
     partial: true,
     ...(block !== undefined && { block }),
   };
-  const { owners } = parameters.adapters ?? parameters.backbone;
-  const step_size = filled([owners, 1], (owner) => (learning.includes(owner) ? 0.05 : 0));
+  const { parts } = parameters.adapters ?? parameters.backbone;
+  const step_size = filled([parts, 1], (part) => (learning.includes(part) ? 0.05 : 0));
   return runModel(actorStep(config), { ...batch, ...optimizer, ...feeds, step_size });
 }
 
@@ -120,7 +124,7 @@ for (const [index, sharing] of SHARINGS.entries()) {
   for (const members of [[2], [1, 0], [2, 0], [2, 1]]) {
     test(`agents ${members} learn by themselves what they learn beside inactive ones: ${sharing}`, () => {
       const setup = setupOf(sharing, index % 2 === 0, 30 + index);
-      const learning = members.map((agent) => OWNERS[sharing][agent]!);
+      const learning = members.flatMap((agent) => PARTS[sharing][agent]!);
       const whole = step(setup, alone(setup.batch, members), learning);
       const { batch, ...rest } = setup;
       const part = step({ ...rest, batch: partsOf(batch, members) }, {}, learning, members.length);
@@ -140,7 +144,7 @@ for (const [index, sharing] of SHARINGS.entries()) {
 
   test(`what fills a block that is not full has no part in its step: ${sharing}`, () => {
     const setup = setupOf(sharing, index % 2 === 1, 60 + index);
-    const learning = [OWNERS[sharing][1]!];
+    const learning = PARTS[sharing][1]!;
     const { batch, ...rest } = setup;
     const single = step({ ...rest, batch: partsOf(batch, [1]) }, {}, learning, 1);
     const padded = (fill: number): Record<string, HostTensor> => {

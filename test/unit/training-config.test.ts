@@ -1,12 +1,17 @@
 /** Training configurations: presets are whole, and whatever is wrong is one line that names its field. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { initialise } from "../../models/initialise.ts";
+import { actorParameters } from "../../models/policy.ts";
+import { Random } from "../../src/base/random.ts";
 import { createRuntime } from "../../src/runtime/onnxruntime.ts";
-import { parseTrainConfig, type TrainConfig, trainConfig } from "../../src/training/config.ts";
+import { actorConfig, parseTrainConfig, type TrainConfig, trainConfig } from "../../src/training/config.ts";
 import { defaultConfig, PRESETS, preset } from "../../src/training/presets.ts";
 import { Trainer } from "../../src/training/trainer.ts";
+import { assertClose } from "../helpers/close.ts";
 import { assertFails } from "../helpers/fails.ts";
 import { fakeVectorEnv } from "../helpers/fake-vector-env.ts";
+import { threesome } from "../helpers/rollout-setup.ts";
 import { tinyConfig } from "../helpers/tiny-run.ts";
 
 test("presets and defaults are configurations as they are", () => {
@@ -99,6 +104,7 @@ const REFUSED: Readonly<Record<keyof TrainConfig, readonly unknown[]>> = {
   critic: ["shared"],
   criticSharing: ["both", 0],
   distribution: ["beta"],
+  headGain: [0, -1, "0.01"],
   agentId: [1],
   standardise: [null],
   featureNorm: ["no"],
@@ -110,6 +116,30 @@ const REFUSED: Readonly<Record<keyof TrainConfig, readonly unknown[]>> = {
   evaluationEpisodes: [0],
   saveEvery: [0.5],
 };
+
+test("clip ranges by ratio need rounds in which agents have moved", () => {
+  const ratio = { algo: "a2po", adaptiveClip: "ratio" } as const;
+  assertFails(
+    () => parseTrainConfig(tinyConfig(ratio), "run.json"),
+    "LORASA_CONFIG",
+    /^run\.json, adaptiveClip.*updateLoop epoch/,
+  );
+  assert.equal(parseTrainConfig(tinyConfig({ ...ratio, updateLoop: "epoch" })).adaptiveClip, "ratio");
+  assert.equal(parseTrainConfig(tinyConfig({ ...ratio, algo: "happo" })).algo, "happo");
+});
+
+test("the head starts with the gain that was asked for", () => {
+  const spec = fakeVectorEnv(threesome(true), { envs: 2 }).spec;
+  const headOf = (config: TrainConfig): number => {
+    const { backbone } = actorParameters(actorConfig(config, spec), { kind: "shared" });
+    const weight = backbone.view(initialise(backbone, new Random(1)), "head.weight").data;
+    // Columns of an orthogonal matrix are as long as its gain.
+    return Math.hypot(...weight) / Math.sqrt(3);
+  };
+  assertClose([headOf(tinyConfig()), headOf(tinyConfig({ headGain: 1 }))], [0.01, 1], { rtol: 1e-5 });
+  assert.equal(preset("on-policy-MMM2").headGain, 1);
+  assert.equal(preset("on-policy-3s5z").headGain, 0.01);
+});
 
 /** Fields that came later: configurations without them mean what they meant before. */
 const DEFAULTS: Readonly<Partial<TrainConfig>> = {
@@ -126,6 +156,7 @@ const DEFAULTS: Readonly<Partial<TrainConfig>> = {
   adaptiveClipWeight: 0.5,
   twoStage: true,
   criticSharing: "as-actor",
+  headGain: 0.01,
 };
 
 test("every field refuses what it does not take, in one line that names it", () => {

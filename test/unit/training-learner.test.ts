@@ -1,6 +1,7 @@
 /** A learner's epochs and minibatches against the same arithmetic by hand, and that a thread changes no number. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { ParameterLayout } from "../../models/parameters.ts";
 import { Random } from "../../src/base/random.ts";
 import { floatTensor } from "../../src/base/tensor.ts";
 import { GraphBuilder } from "../../src/graph/builder.ts";
@@ -17,6 +18,10 @@ const SIZE = 3;
 const CHUNKS = 6;
 const CHUNK_LENGTH = 2;
 const OWNERS = 2;
+const LAYOUT = new ParameterLayout(
+  [{ name: "w", owner: "agent", shape: [SIZE], initializer: { kind: "constant", value: 0 } }],
+  OWNERS,
+);
 const RATES = { learningRate: 0.05, clipRange: 0.5 };
 const SEED = 4;
 
@@ -26,7 +31,7 @@ const SEED = 4;
  */
 function regression(chunks: number): OnnxModel {
   const g = new GraphBuilder();
-  const optimizer = optimizerInputs(g, [OWNERS, SIZE]);
+  const optimizer = optimizerInputs(g, LAYOUT);
   const rows = chunks * CHUNK_LENGTH;
   const x = g.input("x", "float32", [OWNERS, rows, SIZE]);
   const y = g.input("y", "float32", [1, rows, 1]);
@@ -146,12 +151,12 @@ test("owners that have no part in an update keep their numbers, momentum and cou
   const row = (data: Float32Array, owner: number): number[] => [
     ...data.subarray(owner * SIZE, (owner + 1) * SIZE),
   ];
-  await apart.update(batch(), { ...RATES, owners: [0] });
+  await apart.update(batch(), { ...RATES, parts: [0] });
   assert.deepEqual(row(parametersOf(apart), 1), row(optionsOf(1, 1).parameters, 1));
   await together.update(batch(), RATES);
   const first = await together.state();
-  await apart.update(batch(), { ...RATES, owners: [1] });
-  await apart.update(batch(), { ...RATES, owners: [0] });
+  await apart.update(batch(), { ...RATES, parts: [1] });
+  await apart.update(batch(), { ...RATES, parts: [0] });
   await together.update(batch(), RATES);
   const [state, second] = [await apart.state(), await together.state()];
   assert.deepEqual(state.updates, [4, 2]);

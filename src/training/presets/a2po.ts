@@ -2,7 +2,11 @@
 import type { TrainConfig } from "../config.ts";
 import { COMMON, type Presets } from "./common.ts";
 
-/** @source A2PO's released code, run_scripts: what is the same for all robots. */
+/**
+ * What is the same for all robots. Means are not squashed and the standard deviation is bounded as HARL's, where the
+ * released code has tanh of the mean and a free logarithm that starts at −0.5.
+ * @source A2PO's released code, run_scripts.
+ */
 const A2PO: Omit<TrainConfig, "env"> = {
   ...COMMON,
   algo: "a2po",
@@ -12,6 +16,8 @@ const A2PO: Omit<TrainConfig, "env"> = {
   epochs: 5,
   criticEpochs: 5,
   trace: "running-product",
+  ratio: "product",
+  distribution: "gaussian",
 };
 
 const EIGHT = { epochs: 8, criticEpochs: 8 };

@@ -47,6 +47,7 @@ export const COMMON: Omit<TrainConfig, "env" | "steps"> = {
   critic: "agent",
   criticSharing: "as-actor",
   distribution: "squashed-gaussian",
+  headGain: 0.01,
   agentId: true,
   standardise: true,
   featureNorm: true,

@@ -1,8 +1,12 @@
-/** LoRASA's released settings for its eight tasks; with `--algo a2po` they are those of its A2PO runs. */
+/**
+ * LoRASA's released settings for its eight tasks, for MAPPO and, with `--algo a2po`, for A2PO. The step of the switch is
+ * MAPPO's; A2PO's is said to be 3 M for Humanoid, 2 M for 3s5z_vs_3s6z and MMM2, and the same elsewhere. HalfCheetah's is
+ * half of the run, since what is said of it (0.1 M, and 3 M for A2PO) does not agree with the released scripts.
+ */
 import type { TrainConfig } from "../config.ts";
 import { COMMON, type Presets } from "./common.ts";
 
-/** @source LoRASA's released code, run_scripts: 12 M steps; the step of the switch is the paper's for MAPPO. */
+/** @source LoRASA's released code, run_scripts: 12 M steps. */
 const ROBOT: Omit<TrainConfig, "env"> = {
   ...COMMON,
   steps: 12_000_000,

@@ -34,7 +34,7 @@ const MAPS: Readonly<Record<string, Partial<TrainConfig>>> = {
   "1c3s5z": FIFTEEN,
   "3s5z": {},
   "3s5z_vs_3s6z": {},
-  MMM2: { minibatches: 2 },
+  MMM2: { minibatches: 2, headGain: 1 },
   "5m_vs_6m": { epochs: 10, criticEpochs: 10, clipRange: 0.05 },
   "27m_vs_30m": {},
   corridor: FEED_FORWARD,
