@@ -15,6 +15,7 @@ import { type Cell, type Grid, resolveGrid } from "./experiment/grid.ts";
 import { GridProgress } from "./experiment/grid-progress.ts";
 import { inferenceTimes } from "./experiment/inference-times.ts";
 import { lockFolder } from "./experiment/lock.ts";
+import { experimentPath } from "./experiment/ready-experiments.ts";
 import { experimentReport } from "./experiment/report-data.ts";
 import { reportText, writeReport } from "./experiment/report-files.ts";
 import { type GridOutcome, runGrid } from "./experiment/run-grid.ts";
@@ -35,7 +36,7 @@ export function experimentCommand(): Command {
     .description(
       "Run a grid of trainings, several at once, and make one table of what they reached and cost.",
     )
-    .argument("<file>", "JSON file of the experiment; experiments/ holds ready ones")
+    .argument("<file>", "JSON file of the experiment, or the name of a ready one such as main-halfcheetah")
     .option("--out <dir>", "folder of the runs and the report (default: runs/experiments/<name>)")
     .option(
       "--jobs <n>",
@@ -68,17 +69,17 @@ differ only in their adapters share the part before adapters start: the first of
 its switch, with the numbers that each would have had alone.
 
 Examples:
-  lorasa experiment experiments/main-halfcheetah.json --dry-run
-  lorasa experiment experiments/main-halfcheetah.json --jobs 2
-  lorasa experiment experiments/main-halfcheetah.json --only "mappo_*_seed1,a2po_lorasa"
-  lorasa experiment experiments/main-halfcheetah.json --report-only --json
+  lorasa experiment main-halfcheetah --dry-run
+  lorasa experiment main-halfcheetah --jobs 2
+  lorasa experiment main-halfcheetah --only "mappo_*_seed1,a2po_lorasa"
+  lorasa experiment my-grid.json --report-only --json
 Ctrl-C ends every run after a checkpoint; a second one ends at once.`,
     )
     .action((file: string, flags: ExperimentFlags) => answer(flags, () => runExperiment(file, flags)));
 }
 
 async function runExperiment(path: string, flags: ExperimentFlags): Promise<CommandAnswer> {
-  const grid = resolveGrid(readExperiment(path));
+  const grid = resolveGrid(readExperiment(experimentPath(path)));
   // A baseline that no run is would only be seen at the end.
   baselines(grid);
   const folder = flags.out ?? join("runs", "experiments", grid.file.name);

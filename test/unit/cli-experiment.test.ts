@@ -12,6 +12,7 @@ import { resolveGrid } from "../../src/cli/experiment/grid.ts";
 import { GridProgress, type GridState, secondsLeft } from "../../src/cli/experiment/grid-progress.ts";
 import { lockFolder, requireNotTraining } from "../../src/cli/experiment/lock.ts";
 import { making, makingNow, makingText } from "../../src/cli/experiment/machine.ts";
+import { experimentPath } from "../../src/cli/experiment/ready-experiments.ts";
 import { sharedStarts } from "../../src/cli/experiment/shared-start.ts";
 import { assertFails } from "../helpers/fails.ts";
 import { temporaryFolder } from "../helpers/temporary-folder.ts";
@@ -397,5 +398,25 @@ test("every ready file of experiments/ gives runs and, where it compares ways of
       sharedStarts(grid.cells).size > 0,
       `${name}: parameter sharing and LoRASA train the same at first`,
     );
+  }
+});
+
+test("a ready experiment goes by its name from any folder; a path stays a path", (context) => {
+  const here = process.cwd();
+  const folder = temporaryFolder(context);
+  try {
+    process.chdir(folder);
+    assert.equal(readExperiment(experimentPath("rank-halfcheetah")).name, "rank-halfcheetah");
+    assert.equal(experimentPath("rank-halfcheetah.json"), "rank-halfcheetah.json");
+    assert.equal(experimentPath(join("grids", "mine")), join("grids", "mine"));
+    assertFails(
+      () => experimentPath("rank-cheetah"),
+      "LORASA_FILE",
+      /name of a ready experiment.*rank-halfcheetah/,
+    );
+    writeFileSync("rank-halfcheetah", "{}");
+    assert.equal(experimentPath("rank-halfcheetah"), "rank-halfcheetah");
+  } finally {
+    process.chdir(here);
   }
 });
