@@ -20,6 +20,7 @@ import { experimentReport } from "./experiment/report-data.ts";
 import { reportText, writeReport } from "./experiment/report-files.ts";
 import { type GridOutcome, runGrid } from "./experiment/run-grid.ts";
 import { sharedStarts } from "./experiment/shared-start.ts";
+import { findTwins, type Twin, takeOver } from "./experiment/twins.ts";
 
 interface ExperimentFlags {
   readonly out?: string;
@@ -64,9 +65,10 @@ The file:
   overrides     [{ "when": { axis or field: value }, "set": fields }], the later one wins
   baseline      what the others stand beside: { axis: label }, or the name of a run of include
 
-A run that was finished is not run again, and one that was stopped goes on, so the same command continues. Runs that
-differ only in their adapters share the part before adapters start: the first of them trains it, the others go on from
-its switch, with the numbers that each would have had alone.
+A run that was finished is not run again, and one that was stopped goes on, so the same command continues. A run that
+another experiment in runs/experiments has finished with the same configuration is copied. Runs that differ only in
+their adapters share the part before adapters start: the first of them trains it, the others go on from its switch, with
+the numbers that each would have had alone.
 
 Examples:
   lorasa experiment main-halfcheetah --dry-run
@@ -85,8 +87,13 @@ async function runExperiment(path: string, flags: ExperimentFlags): Promise<Comm
   const folder = flags.out ?? join("runs", "experiments", grid.file.name);
   const chosen = chosenCells(grid, flags.only);
   const folderOf = (cell: string): string => join(folder, cell);
-  if (flags.dryRun) return dryRun(grid, chosen, { folderOf, jobs: flags.jobs, quiet: flags.quiet ?? false });
-  const outcome = flags.reportOnly ? undefined : await runCells(grid, chosen, { folder, folderOf, flags });
+  // Somebody's own --out stands alone: what lies beside it is not known to be experiments.
+  const twins = flags.out === undefined ? findTwins(chosen, folder, folderOf) : new Map<string, Twin>();
+  if (flags.dryRun)
+    return dryRun(grid, chosen, { twins, folderOf, jobs: flags.jobs, quiet: flags.quiet ?? false });
+  const outcome = flags.reportOnly
+    ? undefined
+    : await runCells(grid, chosen, { folder, folderOf, twins, flags });
   const results = finishedResults(grid, folderOf);
   if (outcome && outcome.left.length > 0) return stoppedAnswer(path, folder, results.size, grid, outcome);
   const report = experimentReport({
@@ -126,10 +133,11 @@ async function runCells(
   asked: {
     readonly folder: string;
     readonly folderOf: (cell: string) => string;
+    readonly twins: ReadonlyMap<string, Twin>;
     readonly flags: ExperimentFlags;
   },
 ): Promise<GridOutcome> {
-  const { folder, folderOf, flags } = asked;
+  const { folder, folderOf, twins, flags } = asked;
   // A changed run is found before the first one is started, be it one that only the report reads.
   for (const cell of grid.cells) cellState(folderOf(cell.name), cell);
   const progress = new GridProgress({ quiet: flags.quiet ?? false });
@@ -144,9 +152,15 @@ async function runCells(
   for (const name of signals) process.on(name, onSignal);
   try {
     unlock = lockFolder(folder);
+    for (const cell of cells) {
+      const twin = twins.get(cell.name);
+      if (!twin) continue;
+      takeOver(cell, twin, folderOf(cell.name));
+      progress.note(`${cell.name}: copied from ${twin.name}`);
+    }
     return await runGrid({
       cells,
-      starts: sharedStarts(grid.cells),
+      starts: sharedStarts(grid.cells, ({ name }) => existsSync(join(folderOf(name), "switch"))),
       folderOf,
       jobs: flags.jobs,
       signal: stop.signal,

@@ -99,6 +99,11 @@ export const trainConfig = z.strictObject({
   minibatches: whole,
   chunkLength: whole.describe("steps of a sequence of a recurrent network; 1 without recurrence"),
   learningRate: z.number().positive(),
+  adapterLearningRate: z
+    .number()
+    .nonnegative()
+    .default(0)
+    .describe("of adapters in their phase; 0: learningRate"),
   criticLearningRate: z.number().positive(),
   learningRateDecay: z.boolean().describe("falls linearly to zero over the steps"),
   clipRange: z.number().positive(),
@@ -286,6 +291,11 @@ export type Phase = "shared" | "adapters";
 /** The phase that the rollout after `envSteps` belongs to. */
 export function phaseAt(config: TrainConfig, envSteps: number): Phase {
   return startsAdapters(config) && envSteps >= switchStep(config) ? "adapters" : "shared";
+}
+
+/** Step size of Adam for what acts in a phase, before any decay. */
+export function actorLearningRate({ learningRate, adapterLearningRate }: TrainConfig, phase: Phase): number {
+  return phase === "adapters" && adapterLearningRate > 0 ? adapterLearningRate : learningRate;
 }
 
 /** What is known of a team besides its configuration: who its agents are, and their clusters where there are any. */

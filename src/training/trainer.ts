@@ -19,6 +19,7 @@ import type { AsyncLearner } from "./async-learner.ts";
 import { Collector, type CollectorState } from "./collector.ts";
 import {
   actorConfig,
+  actorLearningRate,
   chunkLengthOf,
   criticConfig,
   type Phase,
@@ -258,7 +259,10 @@ export class Trainer {
   }> {
     const { config } = this;
     const left = config.learningRateDecay ? 1 - this.#envSteps / config.steps : 1;
-    const rates = { actor: config.learningRate * left, critic: config.criticLearningRate * left };
+    const rates = {
+      actor: actorLearningRate(config, this.phase) * left,
+      critic: config.criticLearningRate * left,
+    };
     const { figures, critic } = this.#parts.ratios
       ? await this.#updateSequentially(this.#parts.ratios, rates)
       : await this.#updateJointly(rates);

@@ -1,10 +1,11 @@
 /** The command line from its sources, in processes of their own, with an environment that the test gives. */
 import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
-import { join } from "node:path";
+import { resolve } from "node:path";
 import type { TestContext } from "node:test";
 
-const MAIN = ["--import", "tsx", join("src", "cli", "main.ts")];
+/** Absolute, so that a test can choose the folder that it is run in. */
+const MAIN = ["--import", import.meta.resolve("tsx"), resolve("src", "cli", "main.ts")];
 const LIMIT_MS = 120_000;
 
 type Environment = Readonly<Record<string, string>>;
@@ -15,8 +16,10 @@ export interface Outcome {
   readonly stderr: string;
 }
 
-export function runCommand(args: readonly string[], env: Environment = {}): Outcome {
+/** @param cwd the folder that it is run in: this one, unless given. */
+export function runCommand(args: readonly string[], env: Environment = {}, cwd = "."): Outcome {
   return spawnSync(process.execPath, [...MAIN, ...args], {
+    cwd,
     encoding: "utf8",
     timeout: LIMIT_MS,
     env: { ...process.env, ...env },
@@ -50,12 +53,12 @@ export async function serveProcess(
   });
   context.after(() => child.kill("SIGKILL"));
   let text = "";
-  const exited = new Promise<number | null>((resolve) => child.once("exit", resolve));
-  const url = await new Promise<string>((resolve, reject) => {
+  const exited = new Promise<number | null>((done) => child.once("exit", done));
+  const url = await new Promise<string>((listens, reject) => {
     child.stderr.setEncoding("utf8").on("data", (part: string) => {
       text += part;
       const found = /^\{"url":"([^"]+)".*\}$/m.exec(text);
-      if (found) resolve(found[1]!);
+      if (found) listens(found[1]!);
     });
     exited.then(() => reject(new Error(text)));
   });

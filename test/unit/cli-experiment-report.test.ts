@@ -3,11 +3,12 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { CellResult } from "../../src/cli/experiment/cell-result.ts";
 import { parseExperiment } from "../../src/cli/experiment/experiment-file.ts";
-import { type Cell, resolveGrid } from "../../src/cli/experiment/grid.ts";
+import { resolveGrid } from "../../src/cli/experiment/grid.ts";
 import { facetsOf, reportCharts } from "../../src/cli/experiment/report-charts.ts";
 import { experimentReport } from "../../src/cli/experiment/report-data.ts";
 import { reportMarkdown } from "../../src/cli/experiment/report-files.ts";
 import { intervalChart } from "../../src/report/intervals.ts";
+import { resultOf } from "../helpers/cell-result.ts";
 
 const BASE = { env: "mujoco/HalfCheetah-2x3", steps: 8000, envs: 4, rolloutLength: 100 };
 
@@ -16,36 +17,6 @@ function gridOf(more: object) {
 }
 
 /** A run that reached `mean`, straight from 0. */
-function resultOf({ name, group, config }: Cell, mean: number, change: Partial<CellResult> = {}): CellResult {
-  return {
-    cell: name,
-    group,
-    config,
-    startedFrom: null,
-    envSteps: config.steps,
-    return: { mean, std: 1 },
-    won: null,
-    phases: [],
-    sizes: {
-      agents: 2,
-      actorParameters: group.includes("nps") ? 200 : 100,
-      trainableParameters: 100,
-      ownParameters: 0,
-      criticParameters: 50,
-      actorBytes: group.includes("nps") ? 900 : 400,
-      criticBytes: 300,
-    },
-    times: { seconds: 100 * config.seed, envStepsPerSecond: 80, peakMemoryBytes: null },
-    curves: {
-      return: [
-        [400, 0],
-        [8000, mean],
-      ],
-    },
-    ...change,
-  };
-}
-
 function reportOf(grid: ReturnType<typeof gridOf>, results: readonly CellResult[]) {
   return experimentReport({
     grid,

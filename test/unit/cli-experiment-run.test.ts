@@ -1,7 +1,7 @@
 /** Tiny experiments run for real: what a stopped and resumed one, a shared start and a failing run leave. */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -119,6 +119,45 @@ test("a run that started from another's switch is bit for bit the whole run", as
       `${name}: the curve goes back before the switch`,
     );
   }
+});
+
+test("what another experiment has finished is copied, and others go on from its switch", () => {
+  const [here, name] = [join(folder, "beside"), "ranks"];
+  cpSync(whole, join(here, "runs", "experiments", "grid"), { recursive: true });
+  const path = experiment(name, {
+    base: unseeded({ ...SHORT, steps: 3200, rolloutLength: 40, saveEvery: 640, evaluateEvery: 800 }),
+    axes: { size: { small: { rank: 3, alpha: 3 }, usual: {} } },
+    include: [{ name: "shared", set: { sharing: "ps" } }],
+  });
+  const plan = runCommand(["experiment", path, "--dry-run", "--json", "--quiet"], {}, here);
+  assert.equal(plan.status, 0, plan.stderr);
+  const { cells } = JSON.parse(plan.stdout) as { cells: Record<string, unknown>[] };
+  assert.deepEqual(
+    cells.map(({ cell, state, takenFrom, from, steps }) => [cell, state, takenFrom, from, steps]),
+    [
+      ["small_seed1", "new", null, "usual_seed1", 1600],
+      ["usual_seed1", "finished", "grid/lorasa_seed1", null, 0],
+      ["shared_seed1", "finished", "grid/ps_seed1", null, 0],
+    ],
+  );
+
+  const run = runCommand(["experiment", path], {}, here);
+  assert.equal(run.status, 0, run.stderr);
+  assert.match(run.stderr, /usual_seed1: copied from grid\/lorasa_seed1/);
+  assert.match(run.stderr, /shared_seed1: copied from grid\/ps_seed1/);
+  assert.match(run.stderr, /small_seed1: starts from the switch of usual_seed1/);
+  const experiments = join(here, "runs", "experiments");
+  const result = (experimentName: string, cell: string): Record<string, unknown> =>
+    JSON.parse(readFileSync(join(experiments, experimentName, cell, "result.json"), "utf8"));
+  const [kept, copied] = [result("grid", "lorasa_seed1"), result(name, "usual_seed1")];
+  const own = { cell: "usual_seed1", group: "usual", takenFrom: "grid/lorasa_seed1" };
+  assert.deepEqual({ ...copied, config: null }, { ...kept, ...own, config: null });
+  assert.deepEqual(
+    contents(join(experiments, name, "usual_seed1", "checkpoint")),
+    contents(join(experiments, "grid", "lorasa_seed1", "checkpoint")),
+  );
+  const { curves } = result(name, "small_seed1") as { curves: { return: [number, number][] } };
+  assert.ok(curves.return[0]![0] < 1600, "the curve goes back before the switch");
 });
 
 /** A grid stopped as soon as a run has updated once; undefined when no run was in its middle. */

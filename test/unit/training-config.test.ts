@@ -91,6 +91,7 @@ const REFUSED: Readonly<Record<keyof TrainConfig, readonly unknown[]>> = {
   minibatches: [0, 7],
   chunkLength: [0, 7],
   learningRate: [0, Number.NaN, Number.POSITIVE_INFINITY],
+  adapterLearningRate: [-1e-4, Number.NaN],
   criticLearningRate: [-1e-3],
   learningRateDecay: ["yes"],
   clipRange: [0],
@@ -145,6 +146,7 @@ test("the head starts with the gain that was asked for", () => {
 const DEFAULTS: Readonly<Partial<TrainConfig>> = {
   layerRanks: {},
   adapterKey: "agent",
+  adapterLearningRate: 0,
   clusters: 0,
   updateOrder: "semi-greedy",
   updateLoop: "agent",

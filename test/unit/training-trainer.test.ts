@@ -6,6 +6,7 @@ import { phaseAt, sharingIn, switchStep, type TrainConfig } from "../../src/trai
 import { actingWeights } from "../../src/training/evaluation.ts";
 import { Trainer, type TrainerState } from "../../src/training/trainer.ts";
 import { chase } from "../helpers/chase-task.ts";
+import { assertClose } from "../helpers/close.ts";
 import { fakeVectorEnv } from "../helpers/fake-vector-env.ts";
 import { tinyConfig } from "../helpers/tiny-run.ts";
 
@@ -118,6 +119,29 @@ test("the first rollout of adapters is drawn from the shared policy", async () =
   }
   await adapters.close();
   await shared.close();
+});
+
+test("adapters train with a learning rate of their own where they have one", async () => {
+  const run = async (adapterLearningRate: number) => {
+    const common = { steps: 240, switchAt: 160, learningRate: 1e-3, learningRateDecay: true };
+    const trainer = await start(tinyConfig({ ...common, adapterLearningRate }));
+    const rates: number[] = [];
+    let shared = actingNow(trainer);
+    while (!trainer.done) {
+      const report = await trainer.iterate();
+      rates.push(report.figures.learningRate);
+      if (report.phase === "shared") shared = actingNow(trainer);
+    }
+    const acting = actingNow(trainer);
+    await trainer.close();
+    const moved = acting.map((value, index) => value - shared[index % shared.length]!);
+    return { rates, moved: Math.hypot(...moved) };
+  };
+  const [usual, own] = [await run(0), await run(0.01)];
+  assertClose(usual.rates, [1e-3, 2e-3 / 3, 1e-3 / 3], { rtol: 1e-12 });
+  assertClose(own.rates, [1e-3, 2e-3 / 3, 1e-2 / 3], { rtol: 1e-12 });
+  // While one factor is near zero, weights move as far as Adam's steps are long.
+  assertClose([own.moved / usual.moved], [10], { rtol: 0.2 });
 });
 
 for (const iterations of [1, 3, 4]) {

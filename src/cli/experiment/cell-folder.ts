@@ -11,7 +11,7 @@ import { type CellResult, parseCellResult } from "./cell-result.ts";
 import type { Cell } from "./grid.ts";
 
 export const CONFIG_FILE = "cell.json";
-const RESULT_FILE = "result.json";
+export const RESULT_FILE = "result.json";
 const START_FILE = "start.json";
 /** Bytes of a metrics file's end that surely hold its last whole line. */
 const TAIL_BYTES = 8192;
@@ -60,6 +60,11 @@ export function prepareCell(folder: string, cell: Cell, from: string | null): vo
   } catch (cause) {
     throw diskError(`making ${folder}`, cause);
   }
+  writeConfig(folder, cell, from);
+}
+
+/** @param from the run whose switch it starts from. */
+export function writeConfig(folder: string, cell: Cell, from: string | null): void {
   writeFileAtomic(join(folder, START_FILE), `${JSON.stringify({ from })}\n`);
   writeFileAtomic(join(folder, CONFIG_FILE), `${JSON.stringify(cell.config, null, 2)}\n`);
 }
@@ -102,21 +107,32 @@ function tail(path: string): string {
   }
 }
 
+/** What a kept configuration has otherwise: a field, its value then and its value now. */
+export interface ChangedField {
+  readonly field: string;
+  readonly before: unknown;
+  readonly now: unknown;
+}
+
 /** Fields that an older version did not have yet had the value that is the usual one now. */
-function requireSame({ name, config }: Cell, kept: object, folder: string, finished: boolean): void {
-  const usual = { ...defaultConfig(config.env, config.steps) } as Readonly<Record<string, unknown>>;
-  const before: Readonly<Record<string, unknown>> = { ...usual, ...kept };
-  const now: Readonly<Record<string, unknown>> = config;
+export function changedFields(config: TrainConfig, kept: object): ChangedField[] {
+  const before: Readonly<Record<string, unknown>> = { ...defaultConfig(config.env, config.steps), ...kept };
   // How often a run is saved changes nothing of it.
-  const fields = Object.keys(now).filter((field) => field !== "saveEvery");
-  const changed = fields.filter((field) => !isDeepStrictEqual(now[field], before[field]));
+  const fields = Object.entries(config).filter(([field]) => field !== "saveEvery");
+  return fields.flatMap(([field, now]) =>
+    isDeepStrictEqual(now, before[field]) ? [] : [{ field, before: before[field], now }],
+  );
+}
+
+function requireSame({ name, config }: Cell, kept: object, folder: string, finished: boolean): void {
+  const changed = changedFields(config, kept);
   if (changed.length === 0) return;
-  const tell = (values: Readonly<Record<string, unknown>>): string =>
-    changed.map((field) => `${field} ${JSON.stringify(values[field])}`).join(", ");
+  const tell = (when: "before" | "now"): string =>
+    changed.map((each) => `${each.field} ${JSON.stringify(each[when])}`).join(", ");
   throw new LorasaError("LORASA_EXISTS", {
     asked: `cell ${name}`,
-    expected: `${tell(before)} as ${finished ? "the finished run" : "the run that was stopped"} in ${folder} has it`,
-    received: tell(now),
+    expected: `${tell("before")} as ${finished ? "the finished run" : "the run that was stopped"} in ${folder} has it`,
+    received: tell("now"),
     mend: "put the file back, give the experiment another name, or remove that folder",
   });
 }

@@ -24,6 +24,8 @@ const cellResult = z.object({
   config: z.looseObject({ env: z.string(), steps: z.int(), seed: z.int() }),
   /** The run whose switch this one went on from. */
   startedFrom: z.string().nullable(),
+  /** The run of another experiment that this is a copy of, `<experiment>/<run>`. */
+  takenFrom: z.string().optional(),
   envSteps: z.int(),
   /** Of the deterministic evaluation at the end: mean and population deviation over its episodes. */
   return: z.object({ mean: figure, std: figure }),

@@ -1,4 +1,6 @@
 /** What an experiment would run: every run, its parameters and how long it takes, by a few rollouts of each group. */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 import { formatDuration, formatFixed } from "../../base/format.ts";
 import { type Table, terminalTable } from "../../report/table.ts";
 import { createRuntime } from "../../runtime/onnxruntime.ts";
@@ -9,8 +11,10 @@ import type { Cell, Grid, Group } from "./grid.ts";
 import { coresEach } from "./machine.ts";
 import { sharedStarts } from "./shared-start.ts";
 import { secondsBetween, type Trial, trial } from "./trial.ts";
+import type { Twin } from "./twins.ts";
 
 interface DryRunOptions {
+  readonly twins: ReadonlyMap<string, Twin>;
   readonly folderOf: (cell: string) => string;
   readonly jobs: number;
   readonly quiet: boolean;
@@ -19,6 +23,8 @@ interface DryRunOptions {
 interface PlannedCell {
   readonly cell: string;
   readonly state: CellState["kind"];
+  /** The finished run of another experiment that it would be a copy of. */
+  readonly takenFrom: string | null;
   /** The run whose switch it would go on from. */
   readonly from: string | null;
   /** Environment steps that are left to it. */
@@ -33,9 +39,16 @@ export async function dryRun(
   options: DryRunOptions,
 ): Promise<CommandAnswer> {
   const trials = await groupTrials(grid, cells, options);
-  const starts = sharedStarts(grid.cells);
+  const { twins, folderOf } = options;
+  const starts = sharedStarts(grid.cells, ({ name }) =>
+    existsSync(join(twins.get(name)?.folder ?? folderOf(name), "switch")),
+  );
   const planned = cells.map((cell) =>
-    planCell(cell, trials.get(cell.group)!, starts.get(cell.name), options),
+    planCell(cell, trials.get(cell.group)!, {
+      start: starts.get(cell.name),
+      twin: twins.get(cell.name),
+      folder: folderOf(cell.name),
+    }),
   );
   const times = planned.map((cell) => cell.seconds);
   // However many run at once, the longest one takes what it takes.
@@ -78,11 +91,13 @@ async function groupTrials(
 function planCell(
   cell: Cell,
   measured: Trial,
-  start: Cell | undefined,
-  { folderOf }: DryRunOptions,
+  {
+    start,
+    twin,
+    folder,
+  }: { readonly start: Cell | undefined; readonly twin: Twin | undefined; readonly folder: string },
 ): PlannedCell {
-  const folder = folderOf(cell.name);
-  const state = cellState(folder, cell).kind;
+  const state = twin ? "finished" : cellState(folder, cell).kind;
   const { steps } = cell.config;
   const from = state === "new" && start ? start : null;
   const done = state === "finished" ? steps : state === "stopped" ? (cellProgress(folder)?.envSteps ?? 0) : 0;
@@ -90,6 +105,7 @@ function planCell(
   return {
     cell: cell.name,
     state,
+    takenFrom: twin?.name ?? null,
     from: from?.name ?? null,
     steps: steps - begun,
     seconds: state === "finished" ? 0 : secondsBetween(measured, cell.config, begun),
@@ -117,9 +133,9 @@ function groupTable(groups: readonly Group[], trials: ReadonlyMap<string, Trial>
 function cellTable(planned: readonly PlannedCell[]): Table {
   return {
     columns: ["run", "state", "from the switch of", "steps left", "time"].map((title) => ({ title })),
-    rows: planned.map(({ cell, state, from, steps, seconds }) => [
+    rows: planned.map(({ cell, state, takenFrom, from, steps, seconds }) => [
       cell,
-      state,
+      takenFrom ? `copy of ${takenFrom}` : state,
       from,
       formatFixed(steps, 0),
       formatDuration(seconds),

@@ -11,6 +11,7 @@ const ADAPTER_FIELDS: readonly string[] = [
   "switchAt",
   "rank",
   "alpha",
+  "adapterLearningRate",
   "loraZero",
   "excludeLayers",
   "layerRanks",
@@ -21,20 +22,28 @@ const BESIDE: readonly string[] = ["saveEvery"];
 /** Ways of sharing with adapters, and what each is before they start. */
 const FIRST_PHASE: Readonly<Record<string, string>> = { lorasa: "ps", "seps-lorasa": "seps" };
 
-/** By a run's name, the run whose switch it can start from; that one comes first. */
-export function sharedStarts(cells: readonly Cell[]): ReadonlyMap<string, Cell> {
+/**
+ * By a run's name, the run whose switch it can start from; that one comes first.
+ * @param hasSwitch runs that have come to their switch, which go before others with the same.
+ */
+export function sharedStarts(
+  cells: readonly Cell[],
+  hasSwitch: (cell: Cell) => boolean = () => false,
+): ReadonlyMap<string, Cell> {
   const families = new Map<string, Cell[]>();
   for (const cell of cells) {
     const key = firstPhase(cell.config);
     families.set(key, [...(families.get(key) ?? []), cell]);
   }
-  const pairs = [...families.values()].flatMap(startsOf);
+  const pairs = [...families.values()].flatMap((family) => startsOf(family, hasSwitch));
   return new Map(pairs.map(({ cell, from }) => [cell.name, from]));
 }
 
 /** Each goes on from the latest switch that is no later than its own. */
-function startsOf(family: readonly Cell[]): { cell: Cell; from: Cell }[] {
-  const sorted = family.toSorted((a, b) => switchStep(a.config) - switchStep(b.config));
+function startsOf(family: readonly Cell[], hasSwitch: (cell: Cell) => boolean): { cell: Cell; from: Cell }[] {
+  const sorted = family.toSorted(
+    (a, b) => switchStep(a.config) - switchStep(b.config) || Number(hasSwitch(b)) - Number(hasSwitch(a)),
+  );
   const heads: Cell[] = [];
   return sorted.flatMap((cell) => {
     const from = heads.at(-1);

@@ -34,6 +34,7 @@ export const COMMON: Omit<TrainConfig, "env" | "steps"> = {
   minibatches: 1,
   chunkLength: 10,
   learningRate: 3e-4,
+  adapterLearningRate: 0,
   criticLearningRate: 3e-4,
   learningRateDecay: false,
   clipRange: 0.2,
