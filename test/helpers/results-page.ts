@@ -38,5 +38,8 @@ function section({ title, command, about }: Benchmark): string[] {
   if (stdout.trim() === "") process.exit(1);
   const words = command.map((word) => (/^[\w./,:=@-]+$/.test(word) ? word : `"${word}"`));
   const shown = `$ node --import tsx ${words.join(" ")}`;
-  return [`## ${title}`, "", about, "", "```", shown, stdout.trimEnd(), "```", ""];
+  const lines = [`## ${title}`, "", about, "", "```", shown, stdout.trimEnd(), "```", ""];
+  // Should a later one fail, this was not measured in vain.
+  process.stdout.write(`${lines.join("\n")}\n`);
+  return lines;
 }

@@ -2,7 +2,7 @@
  * Runs the benchmarks of training one after another and writes `docs/results/benchmarks.md`: run it on a machine that
  * does nothing else. Not those of the server: see `server-results.ts`.
  *
- * `npm run results:benchmarks`; some ten minutes on two cores.
+ * `npm run results:benchmarks`; some fifteen minutes on two cores.
  */
 import { type Benchmark, writeResultsPage } from "../helpers/results-page.ts";
 
@@ -60,7 +60,9 @@ const BENCHMARKS: readonly Benchmark[] = [
     command: [
       "test/bench/smac.ts",
       "--tasks",
-      "3m,2s3z,3s5z,1c3s5z,3s5z_vs_3s6z,MMM2,corridor,27m_vs_30m",
+      ["3m", "2s3z", "3s5z", "1c3s5z", "3s5z_vs_3s6z", "MMM2", "corridor", "27m_vs_30m"]
+        .map((name) => `smac/${name}`)
+        .join(","),
       "--rounds",
       "3",
     ],
