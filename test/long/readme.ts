@@ -21,6 +21,14 @@ interface CompareRow {
 const EXPERIMENTS = "docs/results/experiments";
 /** The paper's comparison: ways of sharing, side by side, in a table of their own. */
 const SHARING = { cheetah: "main-halfcheetah", battle: "main-3s5z" };
+/** Presets whose speed is told, and the tasks as a person names them. */
+const TRAINED = [
+  ["lorasa-ant", "Ant 4x2"],
+  ["lorasa-humanoid", "Humanoid 9\\|8"],
+  ["lorasa-3s5z", "3s5z"],
+  ["lorasa-mmm2", "MMM2"],
+] as const;
+const BATTLES = ["3m", "3s5z", "MMM2", "27m_vs_30m"];
 const WAYS = ["ps", "nps", "seps", "mtl", "lorasa"];
 
 const benchmarks = readFileSync("docs/results/benchmarks.md", "utf8");
@@ -45,6 +53,12 @@ function modes(agents: number, rows: number, show: (row: CompareRow) => string):
       return `${mode} ${show(row)}`;
     })
     .join(", ");
+}
+
+/** Environment steps a second of a preset in both phases. */
+function both(preset: string): string {
+  const section = figure(benchmarks, new RegExp(`## Training ${preset}\n([\\s\\S]*?)\n## `));
+  return `${figure(section, /shared: (\d+) /)} and ${figure(section, /adapters: (\d+) /)}`;
 }
 
 /** The report of an experiment that is kept; nothing where there is none. */
@@ -114,6 +128,16 @@ const rows = [
   [
     "Training HalfCheetah 2x3 end to end, recurrent LoRASA preset",
     `${figure(benchmarks, /shared: (\d+) /)} environment steps a second, ${figure(benchmarks, /adapters: (\d+) /)} with adapters`,
+    "benchmarks.md",
+  ],
+  [
+    "The same of other LoRASA presets, shared and with adapters",
+    TRAINED.map(([preset, title]) => `${title} ${both(preset)}`).join(", "),
+    "benchmarks.md",
+  ],
+  [
+    "Battles alone, steps a second on one core, observations and masks included",
+    BATTLES.map((name) => `${name} ${figure(benchmarks, new RegExp(`smac/${name} +(\\d+) `))}`).join(", "),
     "benchmarks.md",
   ],
   [
