@@ -3,7 +3,7 @@
  * them and the report, under `docs/results/experiments/<name>`. Runs that are kept there already are not run again, on
  * any machine.
  *
- *     npm run results:experiments -- main-halfcheetah [battles …] [--jobs 2] [--only PATTERN]
+ *     npm run results:experiments -- main-halfcheetah [battles …] [--jobs 2] [--only PATTERN] [--report-only]
  */
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
@@ -14,13 +14,15 @@ const KEPT = "docs/results/experiments";
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { jobs: { type: "string" }, only: { type: "string" } },
+  options: { jobs: { type: "string" }, only: { type: "string" }, "report-only": { type: "boolean" } },
 });
 
 for (const name of positionals) {
   const [runs, kept] = [join("runs", "experiments", name), join(KEPT, name)];
   bringBack(kept, runs);
-  const flags = Object.entries(values).flatMap(([flag, value]) => [`--${flag}`, value]);
+  const flags = Object.entries(values).flatMap(([flag, value]) =>
+    value === true ? [`--${flag}`] : [`--${flag}`, `${value}`],
+  );
   const { status } = spawnSync(
     process.execPath,
     ["--import", "tsx", "src/cli/main.ts", "experiment", join("experiments", `${name}.json`), ...flags],

@@ -53,7 +53,7 @@ test("a group is summed up over its seeds and set beside its baseline", () => {
     peakMemoryBytes: null,
     inferenceMicroseconds: 12,
   });
-  // Draws of the other side alone make 20 less 10, 12 or 14.
+  // Pairs of one seed: 20 less 10, and 20 less 14.
   assert.deepEqual(nps.baseline, {
     group: "ps",
     difference: 8,
@@ -64,10 +64,30 @@ test("a group is summed up over its seeds and set beside its baseline", () => {
     bytes: 2.25,
   });
   assert.equal(lorasa.baseline!.difference, 28);
+  // 30 less 10, and 50 less 14.
+  assert.deepEqual(lorasa.baseline!.interval, [20, 36]);
   assert.deepEqual(lorasa.curves["return"], [
     { x: 400, y: 0, low: 0, high: 0 },
     { x: 8000, y: 40, low: 30, high: 50 },
   ]);
+});
+
+test("with other seeds than the baseline's, each side's runs are drawn by themselves", () => {
+  const grid = gridOf({ axes: { sharing: ["ps", "lorasa"] }, baseline: { sharing: "ps" }, seeds: [1, 2, 3] });
+  const reached: Readonly<Record<string, number>> = {
+    ps_seed1: 10,
+    ps_seed2: 14,
+    lorasa_seed2: 30,
+    lorasa_seed3: 50,
+  };
+  const finished = grid.cells.filter(({ name }) => name in reached);
+  const [, lorasa] = reportOf(
+    grid,
+    finished.map((cell) => resultOf(cell, reached[cell.name]!)),
+  ).groups;
+  assert.deepEqual(lorasa!.seeds, [2, 3]);
+  // 30 less 14 to 50 less 10.
+  assert.deepEqual(lorasa!.baseline!.interval, [16, 40]);
 });
 
 test("runs that are not finished are named, and one run alone has no spread", () => {
@@ -104,7 +124,7 @@ test("the Markdown starts with the command, and its rows are the groups, the bes
     "| --- | ---: | ---: | ---: | ---: | ---: |",
     "| ps | 2 | 12.0 ± 2.83 | 12.0 [10.0, 14.0] | – | – |",
     "| nps | 2 | 20.0 ± 0.00 | 20.0 [20.0, 20.0] | ps | +8.00 [+6.00, +10.0] |",
-    "| **lorasa** | **2** | **40.0 ± 14.1** | **40.0 [30.0, 50.0]** | **ps** | **+28.0 [+16.0, +40.0]** |",
+    "| **lorasa** | **2** | **40.0 ± 14.1** | **40.0 [30.0, 50.0]** | **ps** | **+28.0 [+20.0, +36.0]** |",
   ]);
   assert.ok(lines.includes("![Final return](final-return.svg)"));
 });

@@ -28,7 +28,10 @@ export interface Spread {
 /** A group beside its baseline. */
 export interface Comparison {
   readonly group: string;
-  /** Of interquartile means of returns, this group's less the baseline's, with its interval where both have two runs. */
+  /**
+   * Of interquartile means of returns, this group's less the baseline's, with its interval where both have two runs:
+   * bootstrapped over seeds where both have the same, over the runs of each where not.
+   */
   readonly difference: number;
   readonly interval: readonly [low: number, high: number] | null;
   /** The same of the share of episodes won, where every run of both tells it. */
@@ -173,9 +176,10 @@ export function spread(values: readonly number[]): Spread {
 
 function comparison(group: string, ours: readonly CellResult[], theirs: readonly CellResult[]): Comparison {
   const [own, other] = [ours[0]!.sizes, theirs[0]!.sizes];
-  const returns = differenceOf(returnsOf(ours), returnsOf(theirs));
+  const paired = sameSeeds(ours, theirs);
+  const returns = differenceOf(returnsOf(ours), returnsOf(theirs), paired);
   const [wonByUs, wonByThem] = [wonOf(ours), wonOf(theirs)];
-  const won = wonByUs && wonByThem ? differenceOf(wonByUs, wonByThem) : null;
+  const won = wonByUs && wonByThem ? differenceOf(wonByUs, wonByThem, paired) : null;
   return {
     group,
     difference: returns.value,
@@ -187,16 +191,36 @@ function comparison(group: string, ours: readonly CellResult[], theirs: readonly
   };
 }
 
-/** Each side's runs are a stratum of their own: a resample has as many of both as there are. */
+/**
+ * Runs of one seed have the same first weights and environments: with the same seeds on both sides a resample draws
+ * pairs, so that what seeds differ by drops out. Else each side's runs are a stratum of their own.
+ */
 function differenceOf(
   ours: readonly number[],
   theirs: readonly number[],
+  paired: boolean,
 ): { value: number; interval: Spread["interval"] } {
-  const strata = [ours, theirs];
-  const difference = ([a, b]: readonly (readonly number[])[]): number =>
-    interquartileMean(a!) - interquartileMean(b!);
-  const known = strata.every((values) => values.length > 1 && values.every(Number.isFinite));
-  return { value: difference(strata), interval: known ? bootstrapInterval(strata, difference) : null };
+  const difference = (a: readonly number[], b: readonly number[]): number =>
+    interquartileMean(a) - interquartileMean(b);
+  const value = difference(ours, theirs);
+  if (![ours, theirs].every((values) => values.length > 1 && values.every(Number.isFinite)))
+    return { value, interval: null };
+  if (!paired) return { value, interval: bootstrapInterval([ours, theirs], ([a, b]) => difference(a!, b!)) };
+  const pairs = ours.map((own, i) => ({ own, other: theirs[i]! }));
+  const interval = bootstrapInterval([pairs], ([drawn]) =>
+    difference(
+      drawn!.map(({ own }) => own),
+      drawn!.map(({ other }) => other),
+    ),
+  );
+  return { value, interval };
+}
+
+/** Of runs in the order of the grid, in which a group's seeds have one order. */
+function sameSeeds(ours: readonly CellResult[], theirs: readonly CellResult[]): boolean {
+  return (
+    ours.length === theirs.length && ours.every(({ config }, i) => config.seed === theirs[i]!.config.seed)
+  );
 }
 
 /** Null unless every run tells it. */

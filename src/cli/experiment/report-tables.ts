@@ -48,9 +48,13 @@ function returnTable({ groups }: ExperimentReport): ReportTable {
     caption:
       "Return of the deterministic evaluation at the end of training: mean and sample standard deviation over seeds, " +
       "interquartile mean (of fewer than four runs, the mean) with its bootstrap interval over seeds. " +
-      `With few seeds an interval is narrower than what new seeds would show.${wins ? WON_CAPTION : ""}`,
+      `With few seeds an interval is narrower than what new seeds would show.${compared ? PAIRS_CAPTION : ""}` +
+      (wins ? WON_CAPTION : ""),
   };
 }
+
+const PAIRS_CAPTION =
+  " Against a baseline with the same seeds, pairs of runs of one seed are drawn: what seeds differ by drops out.";
 
 const WON_CAPTION =
   " Where episodes are won or lost, the share won decides which row is strong and is what stands against the baseline, " +
