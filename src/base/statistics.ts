@@ -62,9 +62,9 @@ export interface BootstrapOptions {
  * Percentile interval of a statistic under the stratified bootstrap: every resample draws each stratum's values with
  * replacement from that stratum alone, as many as it has. Both ends are NaN when a stratum is empty.
  */
-export function bootstrapInterval<T>(
-  strata: readonly (readonly T[])[],
-  statistic: (resampled: readonly (readonly T[])[]) => number,
+export function bootstrapInterval(
+  strata: readonly (readonly number[])[],
+  statistic: (resampled: readonly (readonly number[])[]) => number,
   { level = 0.95, resamples = 2000, seed = 0 }: BootstrapOptions = {},
 ): readonly [low: number, high: number] {
   if (strata.length === 0 || strata.some((stratum) => stratum.length === 0)) return [Number.NaN, Number.NaN];

@@ -21,6 +21,8 @@ export interface IntervalChart {
   readonly format?: NumberFormat;
   /** Values that the axis has room for besides those drawn, so that charts side by side have the same. */
   readonly holds?: readonly number[];
+  /** A value worth a thin vertical line, such as the 0 of differences; the axis holds it. */
+  readonly reference?: number;
   readonly rows: readonly IntervalRow[];
 }
 
@@ -32,7 +34,9 @@ const ROW_STEP = 32;
 export function intervalChart(chart: IntervalChart): Promise<string> {
   const rows = chart.rows.filter(({ value }) => Number.isFinite(value));
   const ends = rows.flatMap(({ value, values, low = value, high = value }) => [value, low, high, ...values]);
-  const xSpec: AxisSpec = { title: "", format: chart.format ?? "count", holds: chart.holds ?? [] };
+  const references = chart.reference === undefined ? [] : [chart.reference];
+  const holds = [...(chart.holds ?? []), ...references];
+  const xSpec: AxisSpec = { title: "", format: chart.format ?? "count", holds };
   const x = { type: "quantitative", ...drawnAxis(xSpec, layOutAxis(xSpec, ends, 0.05), {}) };
   const labels = rows.map(({ label }) => label);
   const y: Layer = {
@@ -49,6 +53,11 @@ export function intervalChart(chart: IntervalChart): Promise<string> {
     width: WIDTH,
     height: Math.max(1, rows.length) * ROW_STEP,
     layer: [
+      {
+        data: { values: references.map((value) => ({ value })) },
+        mark: { type: "rule", color: INK.rule.light },
+        encoding: { x: { field: "value", ...x } },
+      },
       {
         data: { values: rows.flatMap(({ label, values }) => values.map((value) => ({ label, value }))) },
         mark: { type: "point", filled: true, size: 36, opacity: 0.35, color: colour },

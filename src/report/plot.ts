@@ -81,7 +81,7 @@ export function lineChart(chart: LineChart): Promise<string> {
     },
     layer: [
       ...markerLayers(chart.markers ?? [], xAxis, encoding.x, height),
-      bandLayer(encoding),
+      bandLayer(encoding, series.filter((line) => line.points.some(({ low }) => low !== undefined)).length),
       lineLayer(encoding, namesOf(series, false), { strokeWidth: 2 }),
       lineLayer(encoding, namesOf(series, true), { strokeWidth: 1.5, strokeDash: [4, 3] }),
       ...(chart.points ? [pointLayer(encoding, names, shape)] : []),
@@ -111,10 +111,11 @@ function colourIndex(series: readonly LineSeries[], name: string): number {
   return Math.max(0, namesOf(series, false).indexOf(companion)) % SERIES.length;
 }
 
-function bandLayer(encoding: LineEncoding): Layer {
+/** Many bands over one another stay lighter than the lines. */
+function bandLayer(encoding: LineEncoding, bands: number): Layer {
   return {
     transform: [{ filter: "isValid(datum.low)" }],
-    mark: { type: "area", opacity: 0.16 },
+    mark: { type: "area", opacity: Math.min(0.16, 0.36 / bands) },
     encoding: { ...encoding, y: { ...encoding.y, field: "low" }, y2: { field: "high" } },
   };
 }

@@ -56,16 +56,13 @@ test("a group is summed up over its seeds and set beside its baseline", () => {
   // Pairs of one seed: 20 less 10, and 20 less 14.
   assert.deepEqual(nps.baseline, {
     group: "ps",
-    difference: 8,
-    interval: [6, 10],
+    return: { value: 8, pairs: [10, 6], interval: [6, 10] },
     won: null,
-    wonInterval: null,
     parameters: 2,
     bytes: 2.25,
   });
-  assert.equal(lorasa.baseline!.difference, 28);
   // 30 less 10, and 50 less 14.
-  assert.deepEqual(lorasa.baseline!.interval, [20, 36]);
+  assert.deepEqual(lorasa.baseline!.return, { value: 28, pairs: [20, 36], interval: [20, 36] });
   assert.deepEqual(lorasa.curves["return"], [
     { x: 400, y: 0, low: 0, high: 0 },
     { x: 8000, y: 40, low: 30, high: 50 },
@@ -87,7 +84,7 @@ test("with other seeds than the baseline's, each side's runs are drawn by themse
   ).groups;
   assert.deepEqual(lorasa!.seeds, [2, 3]);
   // 30 less 14 to 50 less 10.
-  assert.deepEqual(lorasa!.baseline!.interval, [16, 40]);
+  assert.deepEqual(lorasa!.baseline!.return, { value: 28, pairs: null, interval: [16, 40] });
 });
 
 test("runs that are not finished are named, and one run alone has no spread", () => {
@@ -95,14 +92,14 @@ test("runs that are not finished are named, and one run alone has no spread", ()
   assert.deepEqual(missing, ["ps_seed1", "nps_seed2", "lorasa_seed2"]);
   const ps = groups.find(({ name }) => name === "ps")!;
   assert.deepEqual(ps.return, { values: [14], mean: 14, std: null, interquartileMean: 14, interval: null });
-  assert.equal(groups.find(({ name }) => name === "nps")!.baseline!.interval, null);
+  assert.equal(groups.find(({ name }) => name === "nps")!.baseline!.return.interval, null);
 });
 
 test("episodes won are told where every run tells them", () => {
   const won = RESULTS.map((result, k) => ({ ...result, won: k / 10 }));
   const [ps, nps] = reportOf(GRID, won).groups;
   assert.deepEqual(ps!.won!.values, [0, 0.3]);
-  assert.ok(Math.abs(nps!.baseline!.won! - 0.1) < 1e-12);
+  assert.ok(Math.abs(nps!.baseline!.won!.value - 0.1) < 1e-12);
   assert.equal(reportOf(GRID, [...won.slice(0, 5), RESULTS[5]!]).groups[2]!.won, null);
 });
 
@@ -129,6 +126,27 @@ test("the Markdown starts with the command, and its rows are the groups, the bes
   assert.ok(lines.includes("![Final return](final-return.svg)"));
 });
 
+test("a chart sets every group less its baseline beside zero, of shares won where all tell them", async () => {
+  const textsOf = (svg: string) => [...svg.matchAll(/<text[^>]*>([^<]*)<\/text>/g)].map(([, text]) => text);
+  const charts = await reportCharts(reportOf(GRID, RESULTS), () => []);
+  const files = ["final-return", "difference-return", "curve-return"];
+  assert.deepEqual(
+    charts.map(({ file }) => file),
+    files,
+  );
+  const texts = textsOf(charts[1]!.svg);
+  // The baseline has no row; 0 is on the axis though no difference is near it.
+  assert.ok(!texts.includes("ps"));
+  for (const text of ["nps", "lorasa", "8", "28", "0"]) assert.ok(texts.includes(text), text);
+
+  const shares: Readonly<Record<string, number>> = { ps: 0.5, nps: 1, lorasa: 0.25 };
+  const won = RESULTS.map((result) => ({ ...result, won: shares[result.group]! }));
+  const ofWon = (await reportCharts(reportOf(GRID, won), () => [])).find(
+    ({ file }) => file === "difference-won",
+  );
+  for (const text of ["50%", "−25%"]) assert.ok(textsOf(ofWon!.svg).includes(text), text);
+});
+
 test("where episodes are won, the share won says who is best and stands against the baseline", async () => {
   const shares: Readonly<Record<string, number>> = { ps: 0.5, nps: 1, lorasa: 0.25 };
   const won = RESULTS.map((result) => ({ ...result, won: shares[result.group]! }));
@@ -149,7 +167,7 @@ test("a run that gave no number leaves its group without a mean, and the others 
   const [ps, , lorasa] = report.groups;
   assert.ok(Number.isNaN(ps!.return.interquartileMean));
   assert.equal(ps!.return.interval, null);
-  assert.equal(lorasa!.baseline!.interval, null);
+  assert.equal(lorasa!.baseline!.return.interval, null);
   assert.match(reportMarkdown(report, []), /^\| \*\*lorasa\*\* /m);
 });
 

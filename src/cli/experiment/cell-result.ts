@@ -119,6 +119,17 @@ export function gatherResult(
   };
 }
 
+/** Final returns. A run whose evaluation gave no number is one that diverged; it counts as what it is, not a number. */
+export function returnsOf(runs: readonly CellResult[]): number[] {
+  return runs.map((run) => run.return.mean ?? Number.NaN);
+}
+
+/** Shares of episodes won; null unless every run tells it. */
+export function wonOf(runs: readonly CellResult[]): number[] | null {
+  const won = runs.flatMap((run) => run.won ?? []);
+  return won.length === runs.length ? won : null;
+}
+
 /** Each folder's rows up to where the next one's begin. */
 function curvesOf(folders: readonly string[]): Record<string, [number, number][]> {
   let rows: MetricsRow[] = [];

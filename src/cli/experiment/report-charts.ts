@@ -1,8 +1,9 @@
 /** The charts of an experiment's report: learning curves and final returns, a chart for each part that fits one. */
 import type { AxisSpec, NumberFormat } from "../../report/axis.ts";
-import { intervalChart } from "../../report/intervals.ts";
+import { type IntervalRow, intervalChart } from "../../report/intervals.ts";
 import { lineChart, type Marker } from "../../report/plot.ts";
 import { SERIES } from "../../report/theme.ts";
+import type { Difference } from "./comparison.ts";
 import type { ExperimentReport, GroupReport, Spread } from "./report-data.ts";
 
 export interface ReportChart {
@@ -94,18 +95,21 @@ async function curveChart(
   return { file: fileName("curve", name, title), heading, svg, caption };
 }
 
-function finalCharts({ title, groups }: Facet, beside: readonly GroupReport[]): Promise<ReportChart>[] {
+function finalCharts(facet: Facet, beside: readonly GroupReport[]): Promise<ReportChart>[] {
+  // One group alone is told whole by its row of the table.
+  if (beside.length === 1) return [];
   const charts: readonly (readonly [string, string, NumberFormat, (group: GroupReport) => Spread | null])[] =
     [
       ["return", "Final return", "count", (group) => group.return],
       ["won", "Final episodes won", "percent", ({ won }) => won],
     ];
-  return charts.flatMap(([name, heading, format, spreadOf]) => {
-    // One group alone is told whole by its row of the table.
-    if (beside.length === 1) return [];
-    if (groups.every((group) => spreadOf(group) === null)) return [];
-    return [finalChart({ name, heading, format, title, groups, beside, spreadOf })];
-  });
+  const finals = charts.flatMap(([name, heading, format, spreadOf]) =>
+    facet.groups.every((group) => spreadOf(group) === null)
+      ? []
+      : [finalChart({ ...facet, name, heading, format, beside, spreadOf })],
+  );
+  const compared = facet.groups.some(({ baseline }) => baseline !== null);
+  return compared ? [...finals, differenceChart(facet, beside)] : finals;
 }
 
 async function finalChart(
@@ -122,11 +126,7 @@ async function finalChart(
   const rows = groups.flatMap((group) => {
     const spread = spreadOf(group);
     if (spread === null) return [];
-    const [low, high] = spread.interval ?? [undefined, undefined];
-    const ends = low === undefined || high === undefined ? {} : { low, high };
-    return [
-      { label: shortTitle(group, groups), value: spread.interquartileMean, values: spread.values, ...ends },
-    ];
+    return [rowOf(shortTitle(group, groups), spread.interquartileMean, spread.values, spread.interval)];
   });
   const svg = await intervalChart({
     title: title === "" ? heading : `${heading}: ${title}`,
@@ -138,6 +138,42 @@ async function finalChart(
   const caption =
     "A faint dot a run; the strong one is their interquartile mean with its 95 % bootstrap interval.";
   return { file: fileName("final", name, title), heading, svg, caption };
+}
+
+/** Each group less its baseline: of episodes won where all tell it, like the table, else of returns. */
+async function differenceChart(
+  { title, groups }: Facet,
+  beside: readonly GroupReport[],
+): Promise<ReportChart> {
+  const byWon = beside.every(({ baseline }) => baseline === null || baseline.won !== null);
+  const differenceOf = ({ baseline }: GroupReport): Difference | null =>
+    baseline && (byWon ? baseline.won : baseline.return);
+  const rows = groups.flatMap((group) => {
+    const difference = differenceOf(group);
+    if (difference === null) return [];
+    return [rowOf(shortTitle(group, groups), difference.value, difference.pairs ?? [], difference.interval)];
+  });
+  const heading = byWon ? "Episodes won, less the baseline's" : "Return, less the baseline's";
+  const svg = await intervalChart({
+    title: title === "" ? heading : `${heading}: ${title}`,
+    subtitle: groups[0]!.env,
+    format: byWon ? "percent" : "count",
+    holds: beside.flatMap((group) => differenceOf(group)?.pairs ?? []),
+    reference: 0,
+    rows,
+  });
+  const caption =
+    "A faint dot a pair of runs of one seed; the strong one is the difference with its 95 % bootstrap interval.";
+  return { file: fileName("difference", byWon ? "won" : "return", title), heading, svg, caption };
+}
+
+function rowOf(
+  label: string,
+  value: number,
+  values: readonly number[],
+  interval: Spread["interval"],
+): IntervalRow {
+  return { label, value, values, ...(interval && { low: interval[0], high: interval[1] }) };
 }
 
 /** Charts of one task side by side have one scale. */

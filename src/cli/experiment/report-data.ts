@@ -8,7 +8,8 @@ import {
 import { bandOverRuns } from "../../report/curves.ts";
 import type { LinePoint } from "../../report/plot.ts";
 import { baselines } from "./baseline.ts";
-import type { CellResult } from "./cell-result.ts";
+import { type CellResult, returnsOf, wonOf } from "./cell-result.ts";
+import { type Comparison, comparison } from "./comparison.ts";
 import type { Grid, Group } from "./grid.ts";
 import type { InferenceTime } from "./inference-times.ts";
 import { makingText } from "./machine.ts";
@@ -23,23 +24,6 @@ export interface Spread {
   readonly interquartileMean: number;
   /** Of the interquartile mean: 95 %, bootstrapped over runs; null with one run. */
   readonly interval: readonly [low: number, high: number] | null;
-}
-
-/** A group beside its baseline. */
-export interface Comparison {
-  readonly group: string;
-  /**
-   * Of interquartile means of returns, this group's less the baseline's, with its interval where both have two runs:
-   * bootstrapped over seeds where both have the same, over the runs of each where not.
-   */
-  readonly difference: number;
-  readonly interval: readonly [low: number, high: number] | null;
-  /** The same of the share of episodes won, where every run of both tells it. */
-  readonly won: number | null;
-  readonly wonInterval: readonly [low: number, high: number] | null;
-  /** This group's as a part of the baseline's. */
-  readonly parameters: number;
-  readonly bytes: number;
 }
 
 export interface GroupReport {
@@ -172,66 +156,6 @@ export function spread(values: readonly number[]): Spread {
     interquartileMean: interquartileMean(values),
     interval: known ? bootstrapInterval([values], ([drawn]) => interquartileMean(drawn!)) : null,
   };
-}
-
-function comparison(group: string, ours: readonly CellResult[], theirs: readonly CellResult[]): Comparison {
-  const [own, other] = [ours[0]!.sizes, theirs[0]!.sizes];
-  const paired = sameSeeds(ours, theirs);
-  const returns = differenceOf(returnsOf(ours), returnsOf(theirs), paired);
-  const [wonByUs, wonByThem] = [wonOf(ours), wonOf(theirs)];
-  const won = wonByUs && wonByThem ? differenceOf(wonByUs, wonByThem, paired) : null;
-  return {
-    group,
-    difference: returns.value,
-    interval: returns.interval,
-    won: won?.value ?? null,
-    wonInterval: won?.interval ?? null,
-    parameters: own.actorParameters / other.actorParameters,
-    bytes: own.actorBytes / other.actorBytes,
-  };
-}
-
-/**
- * Runs of one seed have the same first weights and environments: with the same seeds on both sides a resample draws
- * pairs, so that what seeds differ by drops out. Else each side's runs are a stratum of their own.
- */
-function differenceOf(
-  ours: readonly number[],
-  theirs: readonly number[],
-  paired: boolean,
-): { value: number; interval: Spread["interval"] } {
-  const difference = (a: readonly number[], b: readonly number[]): number =>
-    interquartileMean(a) - interquartileMean(b);
-  const value = difference(ours, theirs);
-  if (![ours, theirs].every((values) => values.length > 1 && values.every(Number.isFinite)))
-    return { value, interval: null };
-  if (!paired) return { value, interval: bootstrapInterval([ours, theirs], ([a, b]) => difference(a!, b!)) };
-  const pairs = ours.map((own, i) => ({ own, other: theirs[i]! }));
-  const interval = bootstrapInterval([pairs], ([drawn]) =>
-    difference(
-      drawn!.map(({ own }) => own),
-      drawn!.map(({ other }) => other),
-    ),
-  );
-  return { value, interval };
-}
-
-/** Of runs in the order of the grid, in which a group's seeds have one order. */
-function sameSeeds(ours: readonly CellResult[], theirs: readonly CellResult[]): boolean {
-  return (
-    ours.length === theirs.length && ours.every(({ config }, i) => config.seed === theirs[i]!.config.seed)
-  );
-}
-
-/** Null unless every run tells it. */
-function wonOf(runs: readonly CellResult[]): number[] | null {
-  const won = runs.flatMap((run) => run.won ?? []);
-  return won.length === runs.length ? won : null;
-}
-
-/** A run whose evaluation gave no number is one that diverged; it counts as what it is, not a number. */
-function returnsOf(runs: readonly CellResult[]): number[] {
-  return runs.map((run) => run.return.mean ?? Number.NaN);
 }
 
 function curvesOf(runs: readonly CellResult[]): Record<string, LinePoint[]> {

@@ -71,8 +71,9 @@ function wonCells(won: Spread | null): (string | null)[] {
 
 function againstCell({ baseline }: GroupReport): string | null {
   if (baseline === null) return null;
-  if (baseline.won !== null) return withInterval(baseline.won, baseline.wonInterval, points);
-  return withInterval(baseline.difference, baseline.interval, signed);
+  const { won } = baseline;
+  if (won !== null) return withInterval(won.value, won.interval, points);
+  return withInterval(baseline.return.value, baseline.return.interval, signed);
 }
 
 /** The best of each task that has several groups: by the share won where all tell it, then by mean return. */
